@@ -1,0 +1,1 @@
+"""The words of the house. Imports nothing of ours."""

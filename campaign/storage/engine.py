@@ -1,0 +1,121 @@
+"""Opening the database. Two ways in: ``write()`` is one immediate transaction, ``read()`` one snapshot.
+
+SQLite runs in WAL with ``synchronous=FULL``: a commit that precedes a call must survive a power cut. A write begins
+with ``BEGIN IMMEDIATE`` so that two writers queue up instead of failing half-way. PostgreSQL runs READ COMMITTED; what
+must not change under a decision is read ``FOR UPDATE``.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from campaign.domain.clock import Clock
+from campaign.domain.errors import OutOfReach, UsageFault
+
+_BEGIN = "campaign_begin"
+
+
+class SystemClock:
+    """The machine's clock; the one place that reads it, beside the workers' own."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class Store:
+    """A database and a clock. On PostgreSQL the clock is the server's unless ``clock`` is given (tests)."""
+
+    def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
+        self.engine = engine
+        self.sqlite = engine.dialect.name == "sqlite"
+        self._server_clock = clock is None and not self.sqlite
+        self.clock: Clock = clock or SystemClock()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that may change rows; committed on leaving, rolled back on an exception."""
+        with self._begin("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that only looks."""
+        with self._begin("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _begin(self, begin: str) -> Iterator[Connection]:
+        with self.engine.connect().execution_options(**{_BEGIN: begin}) as connection, connection.begin():
+            yield connection
+
+    def now(self, connection: Connection) -> float:
+        """Epoch seconds by the clock that all processes share."""
+        if self._server_clock:
+            return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+        return self.clock.now()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def open_store(url: str, clock: Clock | None = None) -> Store:
+    """Raises UsageFault for a URL that is none, OutOfReach where the database does not answer."""
+    try:
+        parsed = make_url(url)
+        engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgres(parsed)
+    except (SQLAlchemyError, ImportError, NotImplementedError) as error:
+        raise UsageFault(
+            f"CAMPAIGN_DATABASE_URL: not a database URL that can be opened ({type(error).__name__}); "
+            "write postgresql+psycopg://user@host/name or sqlite:///path"
+        ) from None
+    try:
+        with engine.connect():
+            pass
+    except DBAPIError as error:
+        raise OutOfReach(
+            f"the database {parsed.render_as_string(hide_password=True)} does not answer "
+            f"({_first_line(error)}); check CAMPAIGN_DATABASE_URL and that the server runs"
+        ) from None
+    return Store(engine, clock)
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+
+
+def _postgres(url: URL) -> Engine:
+    if url.get_backend_name() != "postgresql":
+        raise NotImplementedError(url.get_backend_name())
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=8,
+        max_overflow=8,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5, "application_name": "campaign"},
+    )
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": 30.0, "check_same_thread": False}, pool_size=8)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE"))
+
+    return engine
