@@ -67,6 +67,10 @@ class Fault:
 
 
 class Sender(Protocol):
+    def now(self) -> float:
+        """Epoch seconds, UTC: the clock a provider uses for ``Finding.as_of`` and for the age of a call."""
+        ...
+
     async def send(self, request: Request, *, timeout: float | None = None) -> Reply | Fault:
         """One exchange within ``timeout`` seconds (the line's when None): no retries, no redirects, never raises."""
         ...
