@@ -32,6 +32,7 @@ from campaign.domain.states import (
     TargetState,
     UploadState,
 )
+from campaign.domain.verdicts import VerdictKind
 
 metadata = MetaData(
     naming_convention={
@@ -139,6 +140,7 @@ targets = Table(
     Column("due_at", Double),
     Column("reason", Text),
     Column("attempts", Integer, nullable=False, default=0),  # real ones; a conflict or a refusal is none
+    Column("attempts_before_round", Integer, nullable=False, default=0),  # a retry batch begins a new round
     Column("conflicts", Integer, nullable=False, default=0),
     Column("rescues", Integer, nullable=False, default=0),  # workers that died with it in hand (poison)
     Column("tally", JSON, nullable=False),  # disposition -> how many attempts of this round ended so
@@ -181,12 +183,14 @@ attempts = Table(
     Column("call_id", String(200)),  # the provider's
     Column("ended_at", Double),
     Column("disposition", String(16)),
+    Column("verdict", String(16)),  # what the answer to the originate meant
     Column("raw", Text),  # the provider's own word
     Column("reason", Text),
     Column("answered_at", Double),
     Column("talk_seconds", Integer),
     _words("state", AttemptState),
     _words("disposition", Disposition),
+    _words("verdict", VerdictKind),
     Index("one_live_attempt_per_number", "phone", unique=True, postgresql_where=text(LIVE), sqlite_where=text(LIVE)),
     Index("ix_attempts_live", "line", "campaign_id", postgresql_where=text(LIVE), sqlite_where=text(LIVE)),
     Index("ix_attempts_leases", "lease_until", postgresql_where=text("state IN ('claimed', 'sending')"),

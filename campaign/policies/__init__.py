@@ -1,0 +1,1 @@
+"""Decisions: pure functions. ``now`` and every fact are arguments; the answer is a value that a service acts on."""

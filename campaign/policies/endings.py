@@ -1,0 +1,98 @@
+"""How an attempt ends and what its target is then: the small moves that :mod:`lifecycle` is made of."""
+
+from dataclasses import replace
+
+from campaign.domain.dispositions import Disposition
+from campaign.domain.plan import Plan
+from campaign.domain.states import AttemptState, TargetState
+from campaign.policies.facts import Attempt, Step, Target
+from campaign.policies.retry import Again, Done, Hold, after_attempt
+
+POISON_AFTER = 3
+"""Workers that may die with the same target in hand before it is held for a person."""
+
+
+def end(
+    attempt: Attempt,
+    target: Target,
+    disposition: Disposition,
+    state: AttemptState,
+    plan: Plan,
+    ended_at: float,
+    now: float,
+) -> Step:
+    counted = count(target, attempt, now)
+    closed = replace(
+        attempt,
+        state=state,
+        token=attempt.token + 1,
+        lease_until=None,
+        next_look_at=None,
+        counted=True,
+        disposition=disposition,
+        ended_at=ended_at,
+    )
+    if target.attempt_id != attempt.id:
+        return Step(closed, counted, note="late_result")
+    return Step(closed, after(counted, disposition, plan, ended_at, now))
+
+
+def after(target: Target, disposition: Disposition, plan: Plan, ended_at: float, now: float) -> Target:
+    tally = dict(target.tally)
+    tally[disposition] = tally.get(disposition, 0) + 1
+    target = replace(target, tally=tally, conflicts=0, rescues=0)
+    round_attempts = target.attempts - target.attempts_before_round
+    match after_attempt(plan, disposition, round_attempts, tally, ended_at):
+        case Again(due_at, reason):
+            return waiting(replace(target, disposition=disposition), due_at, reason)
+        case Done(reason):
+            return done(target, disposition, reason, now)
+        case Hold(reason):
+            held = replace(target, state=TargetState.HELD, due_at=None, attempt_id=None)
+            return replace(held, disposition=disposition, reason=reason)
+
+
+def count(target: Target, attempt: Attempt, now: float) -> Target:
+    """A real attempt counts once, at the moment it is known to be one."""
+    if attempt.counted:
+        return target
+    when = attempt.sent_at if attempt.sent_at is not None else now
+    return replace(
+        target,
+        attempts=target.attempts + 1,
+        first_attempt_at=target.first_attempt_at if target.first_attempt_at is not None else when,
+        last_attempt_at=max(when, target.last_attempt_at or when),
+    )
+
+
+def waiting(target: Target, due_at: float, reason: str) -> Target:
+    return replace(target, state=TargetState.WAITING, due_at=due_at, reason=reason, attempt_id=None)
+
+
+def skipped(target: Target, reason: str, now: float) -> Target:
+    return replace(target, state=TargetState.SKIPPED, due_at=None, reason=reason, attempt_id=None, ended_at=now)
+
+
+def done(target: Target, disposition: Disposition, reason: str, now: float) -> Target:
+    return replace(
+        target,
+        state=TargetState.DONE,
+        due_at=None,
+        attempt_id=None,
+        disposition=disposition,
+        reason=reason,
+        ended_at=now,
+    )
+
+
+def freed(target: Target, now: float, reason: str) -> Target:
+    """Due again, unless workers keep dying over it."""
+    if target.rescues < POISON_AFTER:
+        return waiting(target, now, reason)
+    return replace(
+        target,
+        state=TargetState.HELD,
+        due_at=None,
+        attempt_id=None,
+        reason=f"{target.rescues} workers died with it in hand; look at their logs, then `campaign settle`",
+    )

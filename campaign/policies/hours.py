@@ -1,0 +1,107 @@
+"""May this number be called now, and if not, when? Answered in every zone the number may be in, failing closed."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from campaign.domain.plan import DAYS, Hours
+
+LOOK_AHEAD_DAYS = 15
+QUEUE_MARGIN = 0.0
+"""Seconds before closing at which the last call may still leave; a provider that queues needs more."""
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The window is open now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """``opens_at`` is None where no common opening is in sight; then ``reason`` says what a person must mend."""
+
+    opens_at: float | None
+    reason: str
+
+
+def window(hours: Hours | None, zones: tuple[str, ...], now: float, margin: float = QUEUE_MARGIN) -> Open | Closed:
+    """``zones`` are the number's own; they count where the plan says ``zone = "target"``."""
+    if hours is None or not (hours.windows or hours.holidays or hours.blackout):
+        return Open()
+    names = zones if hours.zone == "target" else (hours.zone,)
+    if not names:
+        return Closed(None, "time zone unknown")
+    try:
+        spans = _common(hours, names, now)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return Closed(None, f"time zone unknown: {', '.join(names)}")
+    return _answer(spans, now, margin)
+
+
+def _answer(spans: list[Span], now: float, margin: float) -> Open | Closed:
+    for start, end in spans:
+        if end - margin <= now:
+            continue
+        if start <= now:
+            return Open()
+        return Closed(start, "outside calling hours")
+    return Closed(None, "no common calling window")
+
+
+def _common(hours: Hours, names: tuple[str, ...], now: float) -> list[Span]:
+    spans = _spans(hours, names[0], now)
+    for name in names[1:]:
+        spans = _intersect(spans, _spans(hours, name, now))
+    return spans
+
+
+def _spans(hours: Hours, name: str, now: float) -> list[Span]:
+    """The open spans of one zone from yesterday on, in order, as epoch seconds."""
+    zone = ZoneInfo(name)
+    today = datetime.fromtimestamp(now, UTC).astimezone(zone).date()
+    closed = {*hours.holidays, *hours.blackout}
+    spans: list[Span] = []
+    for offset in range(-1, LOOK_AHEAD_DAYS):
+        day = today + timedelta(days=offset)
+        if day not in closed:
+            spans.extend(_spans_of_day(hours, day, zone))
+    return _merged(sorted(spans))
+
+
+def _spans_of_day(hours: Hours, day: date, zone: ZoneInfo) -> list[Span]:
+    if not hours.windows:
+        return [(_opens(day, time(0), zone), _opens(day + timedelta(days=1), time(0), zone))]
+    word = DAYS[day.weekday()]
+    spans = [(_opens(day, w.opens, zone), _closes(day, w.closes, zone)) for w in hours.windows if word in w.days]
+    return [(start, end) for start, end in spans if start < end]
+
+
+def _opens(day: date, at: time, zone: ZoneInfo) -> float:
+    """Where the wall clock shows this time twice or never, the later instant: open late rather than early."""
+    return max(_instants(day, at, zone))
+
+
+def _closes(day: date, at: time, zone: ZoneInfo) -> float:
+    return min(_instants(day, at, zone))
+
+
+def _instants(day: date, at: time, zone: ZoneInfo) -> tuple[float, float]:
+    wall = datetime.combine(day, at.replace(tzinfo=None), zone)
+    return wall.replace(fold=0).timestamp(), wall.replace(fold=1).timestamp()
+
+
+def _merged(spans: list[Span]) -> list[Span]:
+    merged: list[Span] = []
+    for start, end in spans:
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _intersect(left: list[Span], right: list[Span]) -> list[Span]:
+    common = [(max(a[0], b[0]), min(a[1], b[1])) for a in left for b in right if max(a[0], b[0]) < min(a[1], b[1])]
+    return sorted(common)

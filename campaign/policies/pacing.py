@@ -1,0 +1,60 @@
+"""GCRA with reservation, pure: the twin of the script that runs in Redis, and the numbers both use."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from campaign.domain.pace import Want
+
+UNDER_THE_LIMIT = 0.98
+"""The pace aimed at, as a share of the limit: what jitter between a start time and the wire may eat (MEASURED 3)."""
+
+HORIZON = 0.5
+"""Seconds ahead for which start times are given out. Also the silence after the buckets were lost: by then every
+start time that the lost buckets had promised has passed, so a flush can never double the pace."""
+
+TOO_LATE = 0.012
+"""Seconds after its start time at which a request no longer leaves but asks for another."""
+
+
+def aimed(limit: float) -> float:
+    """Calls per second to aim at for a limit that must never be exceeded in any sliding second."""
+    return limit * UNDER_THE_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """``times`` pairs the index of a want with a start time; ``buckets`` are the next free times afterwards."""
+
+    times: tuple[tuple[int, float], ...]
+    buckets: dict[str, float]
+    retry_at: float | None
+
+
+def reserve(
+    buckets: dict[str, float], line: str, rate: float, wants: Sequence[Want], now: float, horizon: float = HORIZON
+) -> Grant:
+    """Give out start times up to ``now + horizon``. ``rate`` and every want's ``limit`` are already the aimed ones.
+
+    Each slot of the line goes to the group that has waited longest for one; where every group with calls left must
+    itself wait, the line's next slot moves to the first moment one may.
+    """
+    free = dict(buckets)
+    end = now + horizon
+    at = max(now, free.get(line, end))
+    ready = [max(now, free.get(want.key, end)) if want.limit else now for want in wants]
+    left = [want.count for want in wants]
+    times: list[tuple[int, float]] = []
+    while any(left):
+        index = min((i for i in range(len(wants)) if left[i]), key=lambda i: ready[i])
+        slot = max(at, ready[index])
+        if slot >= end:
+            break
+        times.append((index, slot))
+        left[index] -= 1
+        at = slot + 1.0 / rate
+        limit = wants[index].limit
+        ready[index] = slot + (1.0 / limit if limit else 0.0)
+    free[line] = at
+    free.update({want.key: ready[i] for i, want in enumerate(wants) if want.limit})
+    waiting = [max(at, ready[i]) for i in range(len(wants)) if left[i]]
+    return Grant(tuple(times), free, min(waiting) - horizon if waiting else None)
