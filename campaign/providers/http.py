@@ -94,7 +94,7 @@ for _name in ("httpx", "httpcore", "aiohttp"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # at INFO httpx logs whole URLs, with numbers and keys in them
 
 
-class _TooLarge(Exception):
+class _TooLargeError(Exception):
     """The answer has more than BODY_LIMIT bytes."""
 
 
@@ -197,14 +197,14 @@ async def _read(response: httpx.Response) -> bytes:
     async for part in response.aiter_raw():
         size += len(part)
         if size > BODY_LIMIT:
-            raise _TooLarge
+            raise _TooLargeError
         parts.append(part)
     return b"".join(parts)
 
 
 def as_fault(error: Exception) -> Fault:
     """The fault that an exception of the exchange means. Its text is class names and fixed words only."""
-    if isinstance(error, _TooLarge):
+    if isinstance(error, _TooLargeError):
         return Fault(sent=True, reason="the answer is larger than one MiB")
     if type(error) is TimeoutError:
         return Fault(sent=True, reason="no whole answer within the deadline")
