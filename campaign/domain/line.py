@@ -36,6 +36,7 @@ class Line(Words):
     poll: PollSchedule = PollSchedule()
     timeout: Duration = Field(default=20.0, gt=0)
     settle_after: Duration | None = None
+    allow_insecure: bool = False  # base_url may be plain http to another machine
     verify_tls: bool = True
     ca_file: str | None = None
 
