@@ -45,6 +45,7 @@ class LineState(StrEnum):
 
 
 class UploadState(StrEnum):
+    RECEIVING = "receiving"  # the file's bytes are arriving; nobody may read it yet
     RECEIVED = "received"  # the file's bytes are stored; intake has not begun or was interrupted
     READING = "reading"  # rows are being staged; nothing of it is visible
     VISIBLE = "visible"  # every good row became a target at once
