@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from campaign.domain.dispositions import Disposition
 from campaign.domain.plan import Plan
+from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
-from campaign.policies.facts import Attempt, Step, Target
+from campaign.policies.events import Step
 from campaign.policies.retry import Again, Done, Hold, after_attempt
 
 POISON_AFTER = 3

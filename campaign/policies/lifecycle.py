@@ -10,14 +10,14 @@ from dataclasses import replace
 from campaign.domain.calls import CallReport, Finding, FindingKind, ReportStatus
 from campaign.domain.dispositions import Disposition
 from campaign.domain.plan import Plan
+from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
 from campaign.domain.verdicts import Verdict, VerdictKind
 from campaign.policies import looking
 from campaign.policies.endings import after, count, done, end, freed, skipped, waiting
-from campaign.policies.facts import (
+from campaign.policies.events import (
     NOTHING,
     Answered,
-    Attempt,
     Event,
     GivenBack,
     LeaseRanOut,
@@ -25,7 +25,6 @@ from campaign.policies.facts import (
     ProvedByConflict,
     Reported,
     Step,
-    Target,
     TimeRanOut,
 )
 from campaign.policies.line_health import Signal, SignalKind

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from campaign.domain.rows import LineHealth
 from campaign.domain.states import LineState
 
 FAILURES_TO_BREAK = 5
@@ -30,19 +31,6 @@ class Signal:
     kind: SignalKind
     reason: str = ""
     retry_after: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LineHealth:
-    """A row of ``lines`` as the decisions see it. ``pace_factor`` is the share of the configured pace in force."""
-
-    state: LineState = LineState.OPEN
-    why: str | None = None
-    not_before: float = 0.0
-    pace_factor: float = 1.0
-    failures: int = 0
-    trips: int = 0
-    changed_at: float = 0.0
 
 
 def after_signals(health: LineHealth, signals: list[Signal], now: float) -> LineHealth:

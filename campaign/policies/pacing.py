@@ -40,8 +40,8 @@ def reserve(
     """
     free = dict(buckets)
     end = now + horizon
-    at = max(now, free.get(line, end))
-    ready = [max(now, free.get(want.key, end)) if want.limit else now for want in wants]
+    at = _free_from(free.get(line), 1.0 / rate, now, end)
+    ready = [_free_from(free.get(w.key), 1.0 / w.limit, now, end) if w.limit else now for w in wants]
     left = [want.count for want in wants]
     times: list[tuple[int, float]] = []
     while any(left):
@@ -58,3 +58,9 @@ def reserve(
     free.update({want.key: ready[i] for i, want in enumerate(wants) if want.limit})
     waiting = [max(at, ready[i]) for i in range(len(wants)) if left[i]]
     return Grant(tuple(times), free, min(waiting) - horizon if waiting else None)
+
+
+def _free_from(stored: float | None, step: float, now: float, end: float) -> float:
+    """A lost bucket starts at ``end``. None lies further ahead than the last slot before ``end`` can have left it: one
+    that does is of a slower limit, or of a clock that was set back."""
+    return end if stored is None else max(now, min(stored, end + step))

@@ -17,6 +17,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from campaign.domain.clock import Clock
 from campaign.domain.errors import OutOfReach, UsageFault
 
+__all__ = ["Connection", "Store", "SystemClock", "open_store"]
+
 _BEGIN = "campaign_begin"
 
 

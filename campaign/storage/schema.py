@@ -244,12 +244,12 @@ inbox = Table(
     Column("body", LargeBinary, nullable=False),
     Column("verified", Boolean, nullable=False),
     Column("received_at", Double, nullable=False),
-    Column("handled_at", Double),
+    Column("due_at", Double),  # None: handled
     Column("tries", Integer, nullable=False, default=0),
     Column("outcome", Text),
     UniqueConstraint("line", "digest"),
-    Index("ix_inbox_waiting", "line", "received_at", postgresql_where=text("handled_at IS NULL"),
-          sqlite_where=text("handled_at IS NULL")),
+    Index("ix_inbox_waiting", "line", "due_at", postgresql_where=text("due_at IS NOT NULL"),
+          sqlite_where=text("due_at IS NOT NULL")),
 )  # fmt: skip
 
 retry_batches = Table(

@@ -1,0 +1,65 @@
+"""The composition root: settings become a store, lines, providers and rules. Opened and closed at the edge."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from campaign.config import Settings, load_lines, load_settings
+from campaign.domain.errors import UsageFault
+from campaign.domain.line import Line
+from campaign.policies.looking import LookRules
+from campaign.providers.http import LineSender
+from campaign.providers.port import Provider
+from campaign.providers.registry import check_line, default_base_urls, make_provider, provider_class
+from campaign.storage.engine import Store, SystemClock, open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What every edge is handed. ``lines`` have been checked against their providers."""
+
+    settings: Settings
+    store: Store
+    lines: Mapping[str, Line]
+    rules: Mapping[str, LookRules] = field(default_factory=dict)
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def read_settings(environ: Mapping[str, str], cwd: Path, flags: Mapping[str, str] | None = None) -> Settings:
+    return load_settings(flags or {}, environ, cwd)
+
+
+def checked_lines(settings: Settings, environ: Mapping[str, str]) -> dict[str, Line]:
+    """Every configured line. Raises UsageFault with every fault of every line at once."""
+    lines = load_lines(settings, environ, providers=default_base_urls())
+    faults = [fault for line in lines.values() for fault in check_line(line)]
+    if faults:
+        raise UsageFault("\n".join(faults))
+    return lines
+
+
+def open_runtime(settings: Settings, environ: Mapping[str, str]) -> Runtime:
+    """Raises UsageFault for configuration, OutOfReach where the database does not answer."""
+    lines = checked_lines(settings, environ)
+    return Runtime(settings, open_store(settings.database_url), lines, {n: look_rules(x) for n, x in lines.items()})
+
+
+def look_rules(line: Line) -> LookRules:
+    """What the line's schedule and its provider's capabilities say about looking for results and for lost calls."""
+    can = provider_class(line.provider).capabilities
+    return LookRules(
+        poll=line.poll,
+        can_ask=can.poll,
+        can_find=can.find_by_our_id or can.find_by_number,
+        request_timeout=line.timeout,
+        list_lag=can.list_lag,
+        looks_after=line.settle_after if line.settle_after is not None else can.looks_after,
+    )
+
+
+def connect(line: Line, connections: int = 1000) -> tuple[Provider, LineSender]:
+    """The line's provider on a connection pool of its own, to be used from one event loop and closed there."""
+    sender = LineSender(line, now=SystemClock().now, connections=connections)
+    return make_provider(line, sender), sender

@@ -1,0 +1,1 @@
+"""Use cases, one file each: read facts, let a policy decide, write what it decided."""

@@ -1,0 +1,231 @@
+"""Claiming targets for a line, and the last look at every gate before their requests may leave.
+
+Both are one transaction. A claim holds the line's row, so what it counts cannot grow under it: `max_in_flight` is
+exact. The commit of :func:`confirm` is what a crash leaves behind as doubt, so it is asked only for calls that will
+leave within the next quarter second, and nothing is sent before it has returned.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from campaign.domain.calls import OutboundCall
+from campaign.domain.failpoints import reach
+from campaign.domain.line import Line
+from campaign.domain.plan import Plan
+from campaign.domain.states import AttemptState
+from campaign.policies.events import GivenBack
+from campaign.policies.gates import DAY, PASS, Facts, Gate, Skip, Wait, gate
+from campaign.policies.line_health import allow, may_send
+from campaign.policies.looking import LookRules
+from campaign.policies.pacing import HORIZON
+from campaign.policies.share import Demand, split
+from campaign.services.recording import Happened, record_in
+from campaign.storage import attempt_rows, claims, line_rows
+from campaign.storage.claims import DueTarget, NewAttempt, RunningCampaign
+from campaign.storage.engine import Connection, Store
+
+CLAIM_LEASE = 30.0
+"""Seconds for which a claimed target waits for its holder; nothing has left, so running out costs only time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedCall:
+    """One call in a worker's hand. ``token`` proves the hand; ``pace_limit`` is the campaign's own calls per second."""
+
+    attempt_id: int
+    token: int
+    campaign_id: int
+    pace_limit: float | None
+    probe: bool
+    call: OutboundCall = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """``looked_at`` counts the due targets met; some may have been postponed by a gate. ``full`` says that the line had
+    no room for more calls in flight. ``calls_per_second`` is the line's pace in force, its health included."""
+
+    calls: tuple[ClaimedCall, ...]
+    looked_at: int
+    full: bool
+    calls_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a worker asks for. ``held`` are calls per campaign that it has claimed and not yet given a start time;
+    ``resting`` are campaigns whose own pace has nothing to give for now; ``turn`` rotates ties between campaigns."""
+
+    calls: int
+    held: Mapping[int, int] = field(default_factory=dict)
+    resting: frozenset[int] = frozenset()
+    turn: int = 0
+
+
+def claim(store: Store, line: Line, wish: Wish, new_ref: Callable[[], str]) -> Claim:
+    """Take due targets of the line's running campaigns, fairly shared, every gate passed."""
+    with store.write() as connection:
+        row = line_rows.lock_line(connection, line.name)
+        now = store.now(connection)
+        allowance = allow(row.health, wish.calls, now)
+        pace = (row.calls_per_second or line.calls_per_second) * allowance.health.pace_factor
+        room = row.max_in_flight or line.max_in_flight
+        found = _take(connection, line, replace(wish, calls=allowance.calls), room, now)
+        new = _new_attempts(found.passed, line, new_ref, now, allowance.probe)
+        calls = _born(connection, line, new, found.campaigns, now)
+        if allowance.health != row.health and (calls or not allowance.probe):
+            line_rows.write_health(connection, line.name, allowance.health)
+        reach("claim.before_commit")
+    reach("claim.after_commit")
+    return Claim(tuple(calls), found.looked_at, found.full, pace)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    campaigns: Mapping[int, RunningCampaign] = field(default_factory=dict)
+    passed: Sequence[DueTarget] = ()
+    looked_at: int = 0
+    full: bool = False
+
+
+def _take(connection: Connection, line: Line, wish: Wish, room: int, now: float) -> _Found:
+    if wish.calls <= 0:
+        return _Found()
+    running = {c.id: c for c in claims.running_campaigns(connection, line.name) if c.id not in wish.resting}
+    live = claims.live_counts(connection, line.name)
+    free = room - sum(live.values())
+    if free <= 0 or not running:
+        return _Found(full=free <= 0)
+    wanted = min(wish.calls, free)
+    demands = {c.id: _demand(connection, c, live.get(c.id, 0), wanted, wish, now) for c in running.values()}
+    due = [
+        target
+        for campaign_id, share in split(wanted, demands, wish.turn).items()
+        for target in (claims.due_targets(connection, campaign_id, now, share) if share else ())
+    ]
+    return _Found(running, _through_gates(connection, running, due, now), len(due))
+
+
+def _demand(
+    connection: Connection, campaign: RunningCampaign, live: int, wanted: int, wish: Wish, now: float
+) -> Demand:
+    """No more than the campaign has room for, and than its own pace can start within the horizon."""
+    pace = campaign.plan.pace
+    most = wanted
+    if pace.max_in_flight is not None:
+        most = min(most, pace.max_in_flight - live)
+    if pace.calls_per_second is not None:
+        most = min(most, int(pace.calls_per_second * HORIZON) + 1 - wish.held.get(campaign.id, 0))
+    due = claims.count_due(connection, campaign.id, now, most) if most > 0 else 0
+    return Demand(due, pace.weight)
+
+
+def _through_gates(
+    connection: Connection, campaigns: Mapping[int, RunningCampaign], due: Sequence[DueTarget], now: float
+) -> list[DueTarget]:
+    """Those that may ring now, at most one per number; the others are given their later due time or skipped."""
+    if not due:
+        return []
+    answers = _gates(connection, [(t.phone, campaigns[t.campaign_id].plan) for t in due], now, with_live=True)
+    taken: set[str] = set()
+    passed, waits, skips = [], [], []
+    for target, answer in zip(due, answers, strict=True):
+        if isinstance(answer, Skip):
+            skips.append((target.id, answer.reason))
+        elif isinstance(answer, Wait):
+            waits.append((target.id, answer.due_at, answer.reason))
+        elif target.phone not in taken:
+            taken.add(target.phone)
+            passed.append(target)
+    claims.postpone(connection, waits)
+    claims.skip(connection, skips, now)
+    return passed
+
+
+def _gates(connection: Connection, asked: Sequence[tuple[str, Plan]], now: float, *, with_live: bool) -> list[Gate]:
+    phones = [phone for phone, _ in asked]
+    listed = claims.listed(connection, phones)
+    live = claims.live_phones(connection, phones) if with_live else set()
+    capped = [phone for phone, plan in asked if plan.caps.per_day is not None]
+    recent = claims.recent_sends(connection, capped, now - DAY) if capped else {}
+    return [gate(p, plan, Facts(p in listed, p in live, recent.get(p, ())), now) for p, plan in asked]
+
+
+def _new_attempts(
+    passed: Sequence[DueTarget], line: Line, new_ref: Callable[[], str], now: float, probe: bool
+) -> list[NewAttempt]:
+    # Sorted, so that two lines that meet the same numbers ask the index in the same order and cannot deadlock.
+    ordered = sorted(passed, key=lambda target: target.phone)
+    return [NewAttempt(t, new_ref(), _caller_id(line, t), now + CLAIM_LEASE, probe) for t in ordered]
+
+
+def _caller_id(line: Line, target: DueTarget) -> str | None:
+    """The line's caller ids in turn, the same for every attempt on one target's same try."""
+    if not line.caller_ids:
+        return None
+    return line.caller_ids[(target.id + target.attempts) % len(line.caller_ids)]
+
+
+def _born(
+    connection: Connection,
+    line: Line,
+    new: Sequence[NewAttempt],
+    campaigns: Mapping[int, RunningCampaign],
+    now: float,
+) -> list[ClaimedCall]:
+    ids = claims.insert_attempts(connection, line.name, new, now)
+    claims.set_calling(connection, ids)
+    return [_claimed(ids[a.target.id], a, campaigns[a.target.campaign_id]) for a in new if a.target.id in ids]
+
+
+def _claimed(attempt_id: int, attempt: NewAttempt, campaign: RunningCampaign) -> ClaimedCall:
+    target = attempt.target
+    call = OutboundCall(attempt.our_ref, target.phone, attempt.caller_id, campaign.name, target.variables)
+    return ClaimedCall(attempt_id, 1, campaign.id, campaign.plan.pace.calls_per_second, attempt.probe, call)
+
+
+def confirm(
+    store: Store, line: Line, calls: Sequence[ClaimedCall], lease: float, rules: Mapping[str, LookRules]
+) -> list[ClaimedCall]:
+    """Commit `sending` for those of ``calls`` that are still ours and may still ring; only they may be sent.
+
+    The others are given back in the same transaction: to the time that a gate named, or at once.
+    """
+    reach("send.before_sending_commit")
+    with store.write() as connection:
+        pairs = attempt_rows.lock_pairs(connection, [c.attempt_id for c in calls])
+        running = {c.id: c for c in claims.running_campaigns(connection, line.name)}
+        health = line_rows.read_line(connection, line.name).health
+        now = store.now(connection)
+        mine = [c for c in calls if _still_mine(pairs.get(c.attempt_id), c)]
+        no_plan = Plan()
+        plans = [running[c.campaign_id].plan if c.campaign_id in running else no_plan for c in mine]
+        answers = _gates(
+            connection, [(c.call.phone, p) for c, p in zip(mine, plans, strict=True)], now, with_live=False
+        )
+        going: list[ClaimedCall] = []
+        back: list[Happened] = []
+        for call, answer in zip(mine, answers, strict=True):
+            if answer == PASS and call.campaign_id in running and may_send(health, call.probe, now):
+                going.append(call)
+            else:
+                back.append((call.attempt_id, _given_back(call, answer)))
+        claims.set_sending(connection, [c.attempt_id for c in going], now, now + lease)
+        if back:
+            record_in(connection, store, rules, back)
+    reach("send.after_sending_commit")
+    return going
+
+
+def _still_mine(pair: attempt_rows.Pair | None, call: ClaimedCall) -> bool:
+    return pair is not None and pair.attempt.token == call.token and pair.attempt.state is AttemptState.CLAIMED
+
+
+def _given_back(call: ClaimedCall, answer: Gate) -> GivenBack:
+    match answer:
+        case Wait(due_at, reason):
+            return GivenBack(call.token, reason, due_at)
+        case Skip(reason):
+            return GivenBack(call.token, reason, skip=True)
+        case _:
+            return GivenBack(call.token, "paused, or the line fell silent, at the last moment")

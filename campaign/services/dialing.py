@@ -1,0 +1,263 @@
+"""Dialling one line from one process: claim, reserve start times, commit `sending`, send, hand the answer on.
+
+Several processes dial the same line at once; they meet only in the database (who calls whom) and in the throttle (who
+leaves when). Everything here may be killed between any two lines: see DESIGN's life of an attempt for what is left.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from campaign.domain.calls import OutboundCall
+from campaign.domain.clock import Clock
+from campaign.domain.errors import OutOfReach
+from campaign.domain.failpoints import reach
+from campaign.domain.line import Line
+from campaign.domain.pace import Throttle, Want
+from campaign.domain.verdicts import Verdict, unconfirmed
+from campaign.policies.events import Answered, GivenBack
+from campaign.policies.looking import LookRules
+from campaign.policies.pacing import HORIZON, TOO_LATE
+from campaign.services.claiming import Claim, ClaimedCall, Wish, claim, confirm
+from campaign.services.recorder import Recorder
+from campaign.storage.engine import Store
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+WINDOW = 0.2
+"""Seconds of start times that one commit of `sending` covers: what a kill can leave in doubt."""
+
+LEAD = 0.15
+"""Seconds before the first start time at which that commit is asked for, and at which the next claim begins."""
+
+BUDGET = 1.5
+"""Seconds by this process's own monotonic clock after which a committed call is no longer sent: a process that was
+frozen gives its calls back instead of sending them into somebody else's settling."""
+
+LINGER = 0.2
+
+
+class Originates(Protocol):
+    async def originate(self, call: OutboundCall) -> Verdict: ...
+
+
+@dataclass(slots=True)
+class Outside:
+    """What a dialler needs of its process."""
+
+    store: Store
+    throttle: Throttle
+    clock: Clock
+    recorder: Recorder
+    rules: Mapping[str, LookRules]
+    new_ref: Callable[[], str]
+    in_thread: Callable[..., Awaitable[Any]]
+    stopping: Callable[[], bool]
+    connections: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A claimed call without a start time. ``committed`` is the monotonic second of its `sending`, if it has one."""
+
+    call: ClaimedCall
+    committed: float | None = None
+
+
+@dataclass(slots=True)
+class Dialer:
+    """One line in one process. ``run`` may be called again and again, one run at a time; what is in the air outlives a
+    run and is waited for by ``drained``."""
+
+    line: Line
+    provider: Originates
+    outside: Outside
+    _held: deque[_Held] = field(default_factory=deque)
+    _resting: dict[int, float] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _in_air: int = 0
+    _running: bool = False
+    _turn: int = 0
+    _pace: float = 1.0
+
+    async def run(self, seconds: float) -> None:
+        """Dial for at most ``seconds``; returns sooner when nothing is due. A second run meanwhile returns at once."""
+        if self._running:
+            return
+        self._running = True
+        try:
+            await self._run(self.outside.clock.monotonic() + seconds)
+        except OutOfReach as error:
+            log.warning("line %s: %s", self.line.name, error)
+            self._give_back_all("the pace could not be asked for")
+        finally:
+            self._running = False
+            self._give_back_all("no start time came up")
+
+    async def drained(self) -> None:
+        """Returns when nothing of this line is in the air any more."""
+        self._give_back_all("the worker is stopping")
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+        self._give_back_all("the worker is stopping")
+
+    async def _run(self, until: float) -> None:
+        while self._may_go_on(until):
+            found = await self._claim()
+            if not self._held:
+                if found is None or not (found.looked_at or found.full):
+                    return
+                if not found.looked_at:
+                    await asyncio.sleep(LINGER)
+                continue
+            await self._sleep_until(await self._give_start_times())
+
+    def _may_go_on(self, until: float) -> bool:
+        outside = self.outside
+        return outside.clock.monotonic() < until and not outside.stopping() and not outside.recorder.troubled
+
+    # --- claiming
+
+    async def _claim(self) -> Claim | None:
+        wanted = min(int(self._pace * HORIZON) + 1, BATCH) - len(self._held)
+        wanted = min(wanted, self.outside.connections - self._in_air)
+        if wanted <= 0:
+            return None
+        self._turn += 1
+        outside = self.outside
+        wish = Wish(wanted, self._held_by_campaign(), self._at_rest(), self._turn)
+        found: Claim = await outside.in_thread(claim, outside.store, self.line, wish, outside.new_ref)
+        self._pace = found.calls_per_second
+        self._held.extend(_Held(call) for call in found.calls)
+        return found
+
+    def _held_by_campaign(self) -> dict[int, int]:
+        counts: dict[int, int] = {}
+        for held in self._held:
+            counts[held.call.campaign_id] = counts.get(held.call.campaign_id, 0) + 1
+        return counts
+
+    def _at_rest(self) -> frozenset[int]:
+        now = self.outside.clock.monotonic()
+        self._resting = {campaign: until for campaign, until in self._resting.items() if until > now}
+        return frozenset(self._resting)
+
+    # --- start times
+
+    async def _give_start_times(self) -> float:
+        """Give held calls their start times; returns the monotonic second at which to look again."""
+        groups: dict[int, list[_Held]] = {}
+        for held in self._held:
+            groups.setdefault(held.call.campaign_id, []).append(held)
+        wants = [_want(campaign, members) for campaign, members in groups.items()]
+        reservation = await self.outside.throttle.reserve(self.line.name, self._pace, wants)
+        queues = [deque(members) for members in groups.values()]
+        timed = [(at, queues[index].popleft()) for index, at in reservation.slots]
+        self._held = deque(held for queue in queues for held in queue)
+        now = self.outside.clock.monotonic()
+        self._rest(groups, queues, reservation.retry_at, now)
+        for window in _windows(timed):
+            self._start(self._leave(window))
+        if reservation.retry_at is not None:
+            return min(max(reservation.retry_at, now + 0.001), now + HORIZON)
+        return timed[-1][0] - LEAD if timed else now + LINGER
+
+    def _rest(
+        self, groups: Mapping[int, Sequence[_Held]], queues: Sequence[deque[_Held]], retry_at: float | None, now: float
+    ) -> None:
+        """A campaign whose own pace gave nothing is left alone until it may give something."""
+        if retry_at is None:
+            return
+        for campaign, queue in zip(groups, queues, strict=True):
+            if queue and queue[0].call.pace_limit is not None and retry_at > now + HORIZON:
+                self._resting[campaign] = retry_at
+                for held in queue:
+                    self._give_back(held, "the campaign's own pace")
+        self._held = deque(held for held in self._held if held.call.campaign_id not in self._resting)
+
+    # --- leaving
+
+    async def _leave(self, window: Sequence[tuple[float, _Held]]) -> None:
+        await self._sleep_until(window[0][0] - LEAD)
+        going = await self._confirmed(window)
+        for at, held in going:
+            await self._sleep_until(at)
+            if self.outside.clock.monotonic() > at + TOO_LATE:
+                self._held.append(held)  # its moment has passed: it asks for another
+            else:
+                self._start(self._send(held))
+        if not self._running:
+            self._give_back_all("its start time was missed")
+
+    async def _confirmed(self, window: Sequence[tuple[float, _Held]]) -> list[tuple[float, _Held]]:
+        outside = self.outside
+        fresh = [held.call for _, held in window if held.committed is None]
+        try:
+            lease = outside.rules[self.line.name].lease
+            going = await outside.in_thread(confirm, outside.store, self.line, fresh, lease, outside.rules)
+        except Exception as error:  # the commit is not known to have happened: then nothing may be sent
+            log.warning("line %s: `sending` was not committed (%s)", self.line.name, type(error).__name__)
+            for _, held in window:
+                self._give_back(held, "the database did not confirm `sending`")
+            return []
+        committed = outside.clock.monotonic()
+        ids = {call.attempt_id for call in going}
+        return [
+            (at, held if held.committed is not None else _Held(held.call, committed))
+            for at, held in window
+            if held.committed is not None or held.call.attempt_id in ids
+        ]
+
+    async def _send(self, held: _Held) -> None:
+        outside, call = self.outside, held.call
+        reach("send.before_request")
+        if held.committed is None or outside.clock.monotonic() - held.committed > BUDGET:
+            self._give_back(held, "its worker was held up between commit and send")
+            return
+        self._in_air += 1
+        try:
+            verdict = await self.provider.originate(call.call)
+        except Exception as error:  # a fault of ours after the request may have left
+            log.error("line %s: the provider's file raised %s", self.line.name, type(error).__name__)
+            verdict = unconfirmed(f"a fault of ours: {type(error).__name__}")
+        finally:
+            self._in_air -= 1
+        reach("send.after_answer")
+        outside.recorder.put((call.attempt_id, Answered(call.token, verdict)))
+
+    # --- giving back, tasks, time
+
+    def _give_back(self, held: _Held, reason: str) -> None:
+        self.outside.recorder.put((held.call.attempt_id, GivenBack(held.call.token, reason)))
+
+    def _give_back_all(self, reason: str) -> None:
+        while self._held:
+            self._give_back(self._held.popleft(), reason)
+
+    def _start(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _sleep_until(self, at: float) -> None:
+        wait = at - self.outside.clock.monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+
+def _want(campaign: int, members: Sequence[_Held]) -> Want:
+    return Want(f"campaign:{campaign}", len(members), members[0].call.pace_limit)
+
+
+def _windows(timed: Sequence[tuple[float, _Held]]) -> list[list[tuple[float, _Held]]]:
+    """Cut into stretches of at most WINDOW seconds."""
+    windows: list[list[tuple[float, _Held]]] = []
+    for at, held in timed:
+        if not windows or at - windows[-1][0][0] > WINDOW:
+            windows.append([])
+        windows[-1].append((at, held))
+    return windows

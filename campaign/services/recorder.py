@@ -1,0 +1,62 @@
+"""What the event loop has learnt, on its way to the database: gathered for a moment, written in bulk, never dropped
+while its process lives."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from campaign.policies.looking import LookRules
+from campaign.services.recording import Happened, record
+from campaign.storage.engine import Store
+
+log = logging.getLogger(__name__)
+
+GATHER = 0.02
+MOST = 500
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 5.0
+
+InThread = Callable[..., Awaitable[None]]
+
+
+class Recorder:
+    """Used from one event loop. A database that is away is asked again until it is back: until then the attempts stay
+    `sending`, nothing more is claimed, and their leases turn them into doubts if this process dies."""
+
+    def __init__(self, store: Store, rules: Mapping[str, LookRules], in_thread: InThread) -> None:
+        self._store = store
+        self._rules = rules
+        self._in_thread = in_thread
+        self._waiting: list[Happened] = []
+        self._task: asyncio.Task[None] | None = None
+        self.troubled = False
+
+    def put(self, *happened: Happened) -> None:
+        self._waiting.extend(happened)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="recorder")
+
+    async def drained(self) -> None:
+        """Returns when everything put so far is committed."""
+        while self._task is not None and not self._task.done():
+            await asyncio.shield(self._task)
+
+    async def _run(self) -> None:
+        await asyncio.sleep(GATHER)
+        while self._waiting:
+            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            await self._write(batch)
+
+    async def _write(self, batch: Sequence[Happened]) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                await self._in_thread(record, self._store, self._rules, batch)
+            except Exception as error:  # whatever the database raises; the events are guarded and may come again
+                self.troubled = True
+                log.warning("recording %d events failed (%s); trying again", len(batch), type(error).__name__)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            else:
+                self.troubled = False
+                return

@@ -1,0 +1,79 @@
+"""The once-a-second look at the database: what must be done, as orders. Any number of ticks may run at once."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from campaign.domain.states import AttemptState
+from campaign.policies.looking import LookRules
+from campaign.services import campaigns, retry_batches, sweeping
+from campaign.storage import attempt_rows, claims, inbox, line_rows, process_rows, uploads
+from campaign.storage.engine import Store
+
+log = logging.getLogger(__name__)
+
+DIAL, POLL, SETTLE, HOOKS, INTAKE = "dial", "poll", "settle", "hooks", "intake"
+
+PROCESS_CARRIES = 150
+"""Calls a second that one process is asked to carry before a second one is asked to help."""
+
+ALIVE_WITHIN = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A hint that there may be work. ``subject`` is a line's name, or an upload's number; ``label`` is what a person
+    reads. Never a phone number, never a secret."""
+
+    kind: str
+    subject: str
+    label: str
+
+
+def tick(store: Store, rules: Mapping[str, LookRules]) -> list[Order]:
+    """Do the housekeeping that is due and say what else is to be done. One fault does not keep the rest from running."""
+    _each(
+        lambda: sweeping.sweep(store, rules),
+        lambda: retry_batches.fire_due(store),
+        lambda: campaigns.complete_finished(store),
+    )
+    return orders(store)
+
+
+def _each(*duties: Callable[[], object]) -> None:
+    for duty in duties:
+        try:
+            duty()
+        except Exception as error:  # the next tick tries again; the other duties must not wait for it
+            log.error("a duty of the tick failed: %s", type(error).__name__)
+
+
+def orders(store: Store) -> list[Order]:
+    with store.read() as connection:
+        now = store.now(connection)
+        helpers = process_rows.alive(connection, now - ALIVE_WITHIN)
+        work = claims.lines_with_work(connection, now)
+        silent = {line for line in work if line_rows.read_line(connection, line).health.not_before > now}
+        looks = attempt_rows.looks_due(connection, AttemptState.PLACED, now)
+        doubts = attempt_rows.looks_due(connection, AttemptState.UNCONFIRMED, now)
+        deliveries = inbox.waiting(connection, now)
+        files = uploads.waiting(connection, now)
+    dials = {line: _dialers(due, helpers) for line, due in work.items() if line not in silent}
+    return [
+        *_per_line(DIAL, dials),
+        *_per_line(POLL, {line: min(1 + count // 500, max(1, helpers)) for line, count in looks.items()}),
+        *_per_line(SETTLE, dict.fromkeys(doubts, 1)),
+        *_per_line(HOOKS, dict.fromkeys(deliveries, 1)),
+        *(Order(INTAKE, str(upload_id), f"{INTAKE} {name}") for upload_id, name in files),
+    ]
+
+
+def _dialers(due: int, helpers: int) -> int:
+    return max(1, min(ceil(due / PROCESS_CARRIES), helpers))
+
+
+def _per_line(kind: str, counts: Mapping[str, int]) -> Iterator[Order]:
+    for line, count in counts.items():
+        for _ in range(count):
+            yield Order(kind, line, f"{kind} {line}")

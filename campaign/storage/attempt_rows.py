@@ -1,0 +1,209 @@
+"""Attempts and their targets: read under lock, written together. No decision is taken here."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Row, Update, bindparam, func, insert, select, update
+
+from campaign.domain.calls import RememberedCall
+from campaign.domain.dispositions import Disposition
+from campaign.domain.rows import Attempt, Target
+from campaign.domain.states import AttemptState, TargetState
+from campaign.domain.verdicts import VerdictKind
+from campaign.storage.schema import attempts, events, targets
+
+_ATTEMPT = [attempts.c[f.name] for f in fields(Attempt)]
+_TARGET = [targets.c[f.name] for f in fields(Target)]
+_LOOKED_AT = (AttemptState.PLACED, AttemptState.UNCONFIRMED)
+_LEASED = (AttemptState.CLAIMED, AttemptState.SENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An attempt and its target as one locked read saw them."""
+
+    attempt: Attempt
+    target: Target
+    campaign_id: int
+    line: str
+    phone: str
+
+
+def lock_pairs(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, Pair]:
+    """By attempt id, locked until the transaction ends. Ids that do not exist are absent."""
+    extra = [attempts.c.campaign_id, attempts.c.line, attempts.c.phone]
+    query = select(*_ATTEMPT, *extra).where(attempts.c.id.in_(attempt_ids)).order_by(attempts.c.id)
+    rows = connection.execute(query.with_for_update()).all()
+    wanted = sorted({row.target_id for row in rows})
+    locked = select(*_TARGET).where(targets.c.id.in_(wanted)).order_by(targets.c.id).with_for_update()
+    by_id = {row.id: _target(row) for row in connection.execute(locked)}
+    return {row.id: Pair(_attempt(row), by_id[row.target_id], row.campaign_id, row.line, row.phone) for row in rows}
+
+
+def write_attempts(connection: Connection, changed: Sequence[Attempt]) -> None:
+    """Every changing column of rows that the caller has locked. Ended ones first: the live-number index is immediate."""
+    if changed:
+        ordered = sorted(changed, key=lambda attempt: attempt.ended_at is None)
+        connection.execute(_update_attempt(), [_keyed(asdict(attempt)) for attempt in ordered])
+
+
+def write_targets(connection: Connection, changed: Sequence[Target]) -> None:
+    """Every changing column of rows that the caller has locked."""
+    if changed:
+        connection.execute(_update_target(), [_keyed(asdict(target)) for target in changed])
+
+
+def write_events(connection: Connection, rows: Sequence[dict[str, object]]) -> None:
+    """Rows of ``events``: at, kind, campaign_id, attempt_id, line, detail."""
+    if rows:
+        connection.execute(insert(events), rows)
+
+
+@cache
+def _update_attempt() -> Update:
+    names = [f.name for f in fields(Attempt) if f.name not in ("id", "target_id", "claimed_at")]
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    return update(attempts).where(attempts.c.id == bindparam("new_id")).values(values)
+
+
+@cache
+def _update_target() -> Update:
+    values: dict[str, Any] = {f.name: bindparam(f"new_{f.name}") for f in fields(Target) if f.name != "id"}
+    return update(targets).where(targets.c.id == bindparam("new_id")).values(values)
+
+
+def _keyed(values: dict[str, object]) -> dict[str, object]:
+    return {f"new_{name}": value for name, value in values.items()}
+
+
+def overdue_leases(connection: Connection, now: float, limit: int) -> list[int]:
+    """Attempts whose holder is silent."""
+    query = select(attempts.c.id).where(attempts.c.state.in_(_LEASED), attempts.c.lease_until <= now)
+    return list(connection.execute(query.order_by(attempts.c.lease_until).limit(limit)).scalars())
+
+
+def out_of_time(connection: Connection, now: float, limit: int) -> list[int]:
+    """Placed and unconfirmed attempts whose ``give_up_at`` has come and that are due for a look."""
+    query = select(attempts.c.id).where(
+        attempts.c.state.in_(_LOOKED_AT), attempts.c.next_look_at <= now, attempts.c.give_up_at <= now
+    )
+    return list(connection.execute(query.limit(limit)).scalars())
+
+
+def take_looks(
+    connection: Connection, line: str, state: AttemptState, now: float, until: float, limit: int
+) -> list[tuple[RememberedCall, int]]:
+    """Attempts of a line to ask about now, with their tokens; ``next_look_at`` moves to ``until`` so that nobody else
+    asks meanwhile (and somebody does if this worker dies)."""
+    due = (
+        select(attempts.c.id)
+        .where(attempts.c.line == line, attempts.c.state == state, attempts.c.next_look_at <= now)
+        .where(attempts.c.give_up_at > now)
+        .order_by(attempts.c.next_look_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = list(connection.execute(due).scalars())
+    if not ids:
+        return []
+    connection.execute(update(attempts).where(attempts.c.id.in_(ids)).values(next_look_at=until))
+    query = select(*_REMEMBERED, attempts.c.token).where(attempts.c.id.in_(ids))
+    return [(_remembered(row), row.token) for row in connection.execute(query)]
+
+
+def looks_due(connection: Connection, state: AttemptState, now: float) -> dict[str, int]:
+    """Lines with attempts in ``state`` to ask about now, and how many."""
+    query = (
+        select(attempts.c.line, func.count())
+        .where(attempts.c.state == state, attempts.c.next_look_at <= now)
+        .group_by(attempts.c.line)
+    )
+    return {line: count for line, count in connection.execute(query)}
+
+
+def bring_looks_forward(connection: Connection, attempt_ids: Sequence[int], now: float) -> None:
+    """A hint came: ask about these at once."""
+    if attempt_ids:
+        chosen = update(attempts).where(attempts.c.id.in_(attempt_ids), attempts.c.state.in_(_LOOKED_AT))
+        connection.execute(chosen.where(attempts.c.next_look_at > now).values(next_look_at=now))
+
+
+def canary(connection: Connection, line: str, before: float) -> RememberedCall | None:
+    """The newest call of the line that ended before ``before`` and whose provider id is known."""
+    query = (
+        select(*_REMEMBERED)
+        .where(attempts.c.line == line, attempts.c.call_id.is_not(None), attempts.c.state == AttemptState.ENDED)
+        .where(attempts.c.ended_at < before, attempts.c.disposition != Disposition.UNKNOWN)
+        .order_by(attempts.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return _remembered(row) if row is not None else None
+
+
+def ids_by_call_id(connection: Connection, line: str, call_ids: Iterable[str]) -> dict[str, int]:
+    query = select(attempts.c.call_id, attempts.c.id).where(
+        attempts.c.line == line, attempts.c.call_id.in_(list(call_ids))
+    )
+    return {call_id: attempt_id for call_id, attempt_id in connection.execute(query.order_by(attempts.c.id))}
+
+
+def ids_by_our_ref(connection: Connection, our_refs: Iterable[str]) -> dict[str, int]:
+    query = select(attempts.c.our_ref, attempts.c.id).where(attempts.c.our_ref.in_(list(our_refs)))
+    return {our_ref: attempt_id for our_ref, attempt_id in connection.execute(query)}
+
+
+def ids_live_by_phone(connection: Connection, line: str, phones: Iterable[str]) -> dict[str, int]:
+    """The one live attempt on each number through this line that the provider may know of."""
+    seen = (AttemptState.SENDING, *_LOOKED_AT)
+    query = select(attempts.c.phone, attempts.c.id).where(
+        attempts.c.line == line, attempts.c.phone.in_(list(phones)), attempts.c.state.in_(seen)
+    )
+    return {phone: attempt_id for phone, attempt_id in connection.execute(query)}
+
+
+def unknown_before(connection: Connection, line: str, phone: str, attempt_id: int, since: float) -> int | None:
+    """The newest earlier attempt on the number through this line whose end nobody could tell, not older than
+    ``since``."""
+    query = (
+        select(attempts.c.id)
+        .where(attempts.c.phone == phone, attempts.c.line == line, attempts.c.id < attempt_id)
+        .where(attempts.c.claimed_at >= since)
+        .where((attempts.c.state == AttemptState.UNCONFIRMED) | (attempts.c.disposition == Disposition.UNKNOWN))
+        .order_by(attempts.c.id.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar()
+
+
+_REMEMBERED = [
+    attempts.c.id,
+    attempts.c.our_ref,
+    attempts.c.phone,
+    attempts.c.call_id,
+    attempts.c.sent_at,
+    attempts.c.claimed_at,
+    attempts.c.caller_id,
+]
+
+
+def _remembered(row: Row) -> RememberedCall:  # type: ignore[type-arg]
+    sent_at = row.sent_at if row.sent_at is not None else row.claimed_at
+    return RememberedCall(row.id, row.our_ref, row.phone, row.call_id, sent_at, row.caller_id)
+
+
+def _attempt(row: Row) -> Attempt:  # type: ignore[type-arg]
+    values = {f.name: getattr(row, f.name) for f in fields(Attempt)}
+    values["state"] = AttemptState(row.state)
+    values["disposition"] = Disposition(row.disposition) if row.disposition else None
+    values["verdict"] = VerdictKind(row.verdict) if row.verdict else None
+    return Attempt(**values)
+
+
+def _target(row: Row) -> Target:  # type: ignore[type-arg]
+    values = {f.name: getattr(row, f.name) for f in fields(Target)}
+    values["state"] = TargetState(row.state)
+    values["disposition"] = Disposition(row.disposition) if row.disposition else None
+    return Target(**values)

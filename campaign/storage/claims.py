@@ -1,0 +1,190 @@
+"""Claiming due work: the statements of the one transaction in which an attempt is born."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, update
+
+from campaign.domain.plan import Plan
+from campaign.domain.states import LIVE_ATTEMPT_STATES, AttemptState, CampaignState, TargetState
+from campaign.storage.schema import attempts, campaigns, do_not_call, targets
+from campaign.storage.upsert import insert_new
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCampaign:
+    id: int
+    name: str
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class DueTarget:
+    id: int
+    campaign_id: int
+    phone: str = field(repr=False)
+    variables: Mapping[str, str] = field(repr=False)
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttempt:
+    """A row of ``attempts`` to be, ``claimed`` with its lease."""
+
+    target: DueTarget
+    our_ref: str
+    caller_id: str | None
+    lease_until: float
+    probe: bool
+
+
+def running_campaigns(connection: Connection, line: str) -> list[RunningCampaign]:
+    """Campaigns that may dial through the line. On PostgreSQL their rows are share-locked, so that a pause that has
+    returned is seen by every claim and every send that commits after it."""
+    query = (
+        select(campaigns.c.id, campaigns.c.name, campaigns.c.plan)
+        .where(campaigns.c.line == line, campaigns.c.state == CampaignState.RUNNING)
+        .order_by(campaigns.c.id)
+        .with_for_update(read=True)
+    )
+    return [RunningCampaign(row.id, row.name, Plan.model_validate(row.plan)) for row in connection.execute(query)]
+
+
+def live_counts(connection: Connection, line: str) -> dict[int, int]:
+    """Live attempts of the line by campaign id."""
+    query = (
+        select(attempts.c.campaign_id, func.count())
+        .where(attempts.c.line == line, attempts.c.state.in_(sorted(LIVE_ATTEMPT_STATES)))
+        .group_by(attempts.c.campaign_id)
+    )
+    return {campaign_id: count for campaign_id, count in connection.execute(query)}
+
+
+def lines_with_work(connection: Connection, now: float) -> dict[str, int]:
+    """Lines of running campaigns with due targets; the count stops at 1,000 per campaign."""
+    due = targets.c.due_at <= now
+    found: dict[str, int] = {}
+    running = select(campaigns.c.id, campaigns.c.line).where(campaigns.c.state == CampaignState.RUNNING)
+    for campaign_id, line in connection.execute(running).all():
+        some = select(targets.c.id).where(_waiting(campaign_id), due).limit(1000).subquery()
+        count = connection.execute(select(func.count()).select_from(some)).scalar_one()
+        if count:
+            found[line] = found.get(line, 0) + count
+    return found
+
+
+def due_targets(connection: Connection, campaign_id: int, now: float, limit: int) -> list[DueTarget]:
+    """The longest due first, locked; rows that another claim holds are passed over."""
+    query = (
+        select(targets.c.id, targets.c.campaign_id, targets.c.phone, targets.c.variables, targets.c.attempts)
+        .where(_waiting(campaign_id), targets.c.due_at <= now)
+        .order_by(targets.c.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [DueTarget(r.id, r.campaign_id, r.phone, r.variables, r.attempts) for r in connection.execute(query)]
+
+
+def count_due(connection: Connection, campaign_id: int, now: float, limit: int) -> int:
+    some = select(targets.c.id).where(_waiting(campaign_id), targets.c.due_at <= now).limit(limit).subquery()
+    return connection.execute(select(func.count()).select_from(some)).scalar_one()
+
+
+def _waiting(campaign_id: int) -> Any:
+    return (targets.c.campaign_id == campaign_id) & (targets.c.state == TargetState.WAITING)
+
+
+def listed(connection: Connection, phones: Sequence[str]) -> set[str]:
+    """Those on the do-not-call list."""
+    return set(connection.execute(select(do_not_call.c.phone).where(do_not_call.c.phone.in_(phones))).scalars())
+
+
+def live_phones(connection: Connection, phones: Sequence[str]) -> set[str]:
+    """Those with a live attempt, whatever campaign or line."""
+    query = select(attempts.c.phone).where(
+        attempts.c.phone.in_(phones), attempts.c.state.in_(sorted(LIVE_ATTEMPT_STATES))
+    )
+    return set(connection.execute(query).scalars())
+
+
+def recent_sends(connection: Connection, phones: Sequence[str], since: float) -> dict[str, tuple[float, ...]]:
+    """Times of real or possible rings per number since then, over all campaigns."""
+    query = select(attempts.c.phone, attempts.c.sent_at).where(
+        attempts.c.phone.in_(phones),
+        attempts.c.claimed_at >= since,
+        attempts.c.sent_at.is_not(None),
+        attempts.c.counted | (attempts.c.state == AttemptState.UNCONFIRMED),
+    )
+    found: dict[str, list[float]] = {}
+    for phone, sent_at in connection.execute(query):
+        found.setdefault(phone, []).append(sent_at)
+    return {phone: tuple(times) for phone, times in found.items()}
+
+
+def insert_attempts(connection: Connection, line: str, new: Sequence[NewAttempt], now: float) -> dict[int, int]:
+    """Attempt id by target id. A number that went live elsewhere meanwhile is left out: the index refused it."""
+    if not new:
+        return {}
+    statement = insert_new(connection, attempts).returning(attempts.c.id, attempts.c.target_id)
+    rows = [_attempt_values(line, attempt, now) for attempt in new]
+    return {target_id: attempt_id for attempt_id, target_id in connection.execute(statement, rows)}
+
+
+def _attempt_values(line: str, attempt: NewAttempt, now: float) -> dict[str, object]:
+    return {
+        "target_id": attempt.target.id,
+        "campaign_id": attempt.target.campaign_id,
+        "line": line,
+        "phone": attempt.target.phone,
+        "our_ref": attempt.our_ref,
+        "state": AttemptState.CLAIMED,
+        "caller_id": attempt.caller_id,
+        "probe": attempt.probe,
+        "claimed_at": now,
+        "lease_until": attempt.lease_until,
+    }
+
+
+def set_calling(connection: Connection, attempt_by_target: Mapping[int, int]) -> None:
+    """Targets that the caller has locked now have a live attempt."""
+    if not attempt_by_target:
+        return
+    statement = (
+        update(targets)
+        .where(targets.c.id == bindparam("of_target"))
+        .values(state=TargetState.CALLING, due_at=None, reason=None, attempt_id=bindparam("by_attempt"))
+    )
+    pairs = [{"of_target": target, "by_attempt": attempt} for target, attempt in attempt_by_target.items()]
+    connection.execute(statement, pairs)
+
+
+def postpone(connection: Connection, waits: Sequence[tuple[int, float, str]]) -> None:
+    """(target id, due_at, reason) of waiting targets that the caller has locked."""
+    if not waits:
+        return
+    statement = (
+        update(targets)
+        .where(targets.c.id == bindparam("of_target"), targets.c.state == TargetState.WAITING)
+        .values(due_at=bindparam("later"), reason=bindparam("because"))
+    )
+    connection.execute(statement, [{"of_target": t, "later": at, "because": why} for t, at, why in waits])
+
+
+def skip(connection: Connection, skips: Sequence[tuple[int, str]], now: float) -> None:
+    """(target id, reason) of waiting targets that the caller has locked."""
+    if not skips:
+        return
+    statement = (
+        update(targets)
+        .where(targets.c.id == bindparam("of_target"), targets.c.state == TargetState.WAITING)
+        .values(state=TargetState.SKIPPED, due_at=None, reason=bindparam("because"), ended_at=now)
+    )
+    connection.execute(statement, [{"of_target": t, "because": why} for t, why in skips])
+
+
+def set_sending(connection: Connection, attempt_ids: Sequence[int], now: float, lease_until: float) -> None:
+    """Attempts that the caller has locked, checked and will send at once."""
+    if attempt_ids:
+        statement = update(attempts).where(attempts.c.id.in_(attempt_ids))
+        connection.execute(statement.values(state=AttemptState.SENDING, sent_at=now, lease_until=lease_until))

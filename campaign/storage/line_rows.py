@@ -1,0 +1,59 @@
+"""Rows of ``lines``: the health that all workers share, and the lock under which a line's calls are counted."""
+
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection, Row, select, update
+
+from campaign.domain.rows import LineHealth
+from campaign.domain.states import LineState
+from campaign.storage.schema import lines
+from campaign.storage.upsert import insert_new
+
+
+@dataclass(frozen=True, slots=True)
+class LineRow:
+    """``calls_per_second`` and ``max_in_flight`` are what an operator set while running; None: as configured."""
+
+    name: str
+    health: LineHealth
+    calls_per_second: float | None = None
+    max_in_flight: int | None = None
+
+
+def lock_line(connection: Connection, name: str) -> LineRow:
+    """The line's row, made if it is not there, locked until the transaction ends."""
+    row = connection.execute(select(lines).where(lines.c.name == name).with_for_update()).first()
+    if row is None:
+        insert_missing(connection, [name])
+        row = connection.execute(select(lines).where(lines.c.name == name).with_for_update()).one()
+    return _line_row(row)
+
+
+def read_line(connection: Connection, name: str) -> LineRow:
+    """The line's row, unlocked; as made where there is none."""
+    row = connection.execute(select(lines).where(lines.c.name == name)).first()
+    return _line_row(row) if row is not None else LineRow(name, LineHealth())
+
+
+def insert_missing(connection: Connection, names: list[str]) -> None:
+    if not names:
+        return
+    connection.execute(insert_new(connection, lines), [{"name": name} for name in names])
+
+
+def write_health(connection: Connection, name: str, health: LineHealth) -> None:
+    """Call with the row locked."""
+    connection.execute(update(lines).where(lines.c.name == name).values(asdict(health)))
+
+
+def _line_row(row: Row) -> LineRow:  # type: ignore[type-arg]
+    health = LineHealth(
+        state=LineState(row.state),
+        why=row.why,
+        not_before=row.not_before,
+        pace_factor=row.pace_factor,
+        failures=row.failures,
+        trips=row.trips,
+        changed_at=row.changed_at,
+    )
+    return LineRow(row.name, health, row.calls_per_second, row.max_in_flight)

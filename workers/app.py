@@ -1,0 +1,32 @@
+"""The Celery application. Its settings are in ``celeryconfig.py``; its tasks in :mod:`workers.tasks`."""
+
+from celery import Celery
+from celery.signals import setup_logging, worker_process_shutdown, worker_shutdown, worker_shutting_down
+
+from workers import logs, process
+
+app = Celery("campaign", include=["workers.tasks"])
+app.config_from_object("celeryconfig")
+
+
+@setup_logging.connect
+def _log_our_way(loglevel: int = 20, **_: object) -> None:
+    logs.set_up(loglevel)
+
+
+@worker_shutting_down.connect
+def _stop_claiming(**_: object) -> None:
+    """In the parent, at the first signal; the flag is shared with the processes that it forked."""
+    process.stopping.set()
+
+
+@worker_process_shutdown.connect
+def _drain_child(**_: object) -> None:
+    """In each forked process, after its last order."""
+    process.shut_down()
+
+
+@worker_shutdown.connect
+def _drain(**_: object) -> None:
+    """In the parent: with the thread and solo pools this is where the orders ran."""
+    process.shut_down()

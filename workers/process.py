@@ -1,0 +1,179 @@
+"""What one worker process keeps: the database, one event loop on a thread of its own, a pool of connections per line.
+
+Made at the first order (after any fork), shut down when the worker ends: then nothing more is claimed, what is in the
+air is waited for and recorded, and only then may the process go.
+"""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from campaign.domain.line import Line
+from campaign.providers.http import LineSender
+from campaign.providers.port import Provider
+from campaign.runtime import Runtime, connect, open_runtime, read_settings
+from campaign.services.dialing import Dialer, Outside
+from campaign.services.recorder import Recorder
+from campaign.services.settling import Settler
+from campaign.services.tracking import Tracker
+from campaign.services.webhooks import InboxReader
+from campaign.storage import process_rows
+from campaign.storage.engine import SystemClock
+from workers import failpoints
+from workers.throttle import RedisThrottle
+
+log = logging.getLogger(__name__)
+
+stopping = multiprocessing.Event()
+"""Set when the worker has been told to end; shared with forked processes because it is made before the fork."""
+
+DATABASE_THREADS = 4
+DRAIN_SPARE = 10.0
+BEAT_EVERY = 2.0
+
+
+@dataclass(slots=True)
+class LineHands:
+    """Everything this process keeps for one line, on the event loop."""
+
+    provider: Provider
+    sender: LineSender
+    dialer: Dialer
+    tracker: Tracker
+    settler: Settler
+    inbox: InboxReader
+
+
+@dataclass(slots=True)
+class Process:
+    runtime: Runtime
+    loop: asyncio.AbstractEventLoop
+    threads: ThreadPoolExecutor
+    outside: Outside
+    redis: Redis
+    name: str
+    _hands: dict[str, LineHands] = field(default_factory=dict)
+    _beaten_at: float = float("-inf")
+
+    def run(self, work: Callable[[LineHands], Coroutine[Any, Any, None]], line: str, role: str) -> bool:
+        """Carry out one order on the event loop and wait for it. False where this worker does not know the line."""
+        self.beat(role)
+        if line not in self.runtime.lines:
+            log.warning("an order for line %s, which this worker's configuration does not have", line)
+            return False
+        asyncio.run_coroutine_threadsafe(self._carry_out(work, line), self.loop).result()
+        return True
+
+    async def _carry_out(self, work: Callable[[LineHands], Coroutine[Any, Any, None]], line: str) -> None:
+        await work(self._hands_for(self.runtime.lines[line]))
+
+    def _hands_for(self, line: Line) -> LineHands:
+        if line.name not in self._hands:
+            provider, sender = connect(line, self.outside.connections)
+            self._hands[line.name] = LineHands(
+                provider,
+                sender,
+                Dialer(line, provider, self.outside),
+                Tracker(line, provider, self.outside),
+                Settler(line, provider, self.outside),
+                InboxReader(line, provider, self.outside),
+            )
+        return self._hands[line.name]
+
+    def beat(self, role: str) -> None:
+        """Say in the database that this process makes progress; at most every two seconds."""
+        now = self.outside.clock.monotonic()
+        if now - self._beaten_at < BEAT_EVERY:
+            return
+        self._beaten_at = now
+        store = self.runtime.store
+        with store.write() as connection:
+            process_rows.beat(connection, self.name, role, store.now(connection))
+
+    async def drain(self) -> None:
+        await asyncio.gather(*(hands.dialer.drained() for hands in self._hands.values()))
+        await self.outside.recorder.drained()
+        for hands in self._hands.values():
+            await hands.sender.aclose()
+        await self.redis.aclose()
+
+    def longest_request(self) -> float:
+        return max((line.timeout for line in self.runtime.lines.values()), default=0.0)
+
+
+_process: Process | None = None
+_making = threading.Lock()
+
+
+def current() -> Process:
+    """This process's, made at the first call."""
+    global _process
+    with _making:
+        if _process is None or _process.name != _name():
+            _process = _make()
+        return _process
+
+
+def shut_down() -> None:
+    """Stop claiming, wait for what is in the air, record it, close. Does nothing where nothing was ever made."""
+    global _process
+    stopping.set()
+    with _making:
+        process, _process = _process, None
+    if process is None or process.name != _name():
+        return
+    try:
+        wait = process.longest_request() + DRAIN_SPARE
+        asyncio.run_coroutine_threadsafe(process.drain(), process.loop).result(wait)
+    except TimeoutError:
+        log.warning("gave up waiting for requests in the air; their leases will raise doubts")
+    process.loop.call_soon_threadsafe(process.loop.stop)
+    process.threads.shutdown(wait=False, cancel_futures=True)
+    process.runtime.close()
+
+
+def _name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _make() -> Process:
+    runtime = open_runtime(read_settings(os.environ, Path.cwd()), os.environ)
+    failpoints.arm_from_environment(os.environ)
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="calls", daemon=True).start()
+    threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")
+    return asyncio.run_coroutine_threadsafe(_assemble(runtime, loop, threads), loop).result()
+
+
+async def _assemble(runtime: Runtime, loop: asyncio.AbstractEventLoop, threads: ThreadPoolExecutor) -> Process:
+    async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
+        return await loop.run_in_executor(threads, lambda: work(*arguments))
+
+    redis = Redis.from_url(_broker(runtime), socket_timeout=5.0, socket_connect_timeout=5.0)
+    run: Callable[..., Awaitable[Any]] = in_thread
+    outside = Outside(
+        store=runtime.store,
+        throttle=RedisThrottle(redis),
+        clock=SystemClock(),
+        recorder=Recorder(runtime.store, runtime.rules, run),
+        rules=runtime.rules,
+        new_ref=lambda: uuid.uuid4().hex,
+        in_thread=run,
+        stopping=stopping.is_set,
+    )
+    return Process(runtime, loop, threads, outside, redis, _name())
+
+
+def _broker(runtime: Runtime) -> str:
+    return runtime.settings.broker_url or "redis://127.0.0.1:6379/0"

@@ -1,0 +1,80 @@
+"""The tasks: each takes one order, calls one service and ends within seconds. Their arguments are opaque names."""
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from campaign.services import sweeping, ticking, uploads
+from campaign.services.ticking import Order
+from workers import process
+from workers.app import app
+from workers.process import LineHands
+
+log = logging.getLogger(__name__)
+
+DIAL_FOR = 2.0
+"""Seconds of claiming per order. Long enough to be worth a message, short enough for polls to get their turn and for a
+worker that is told to stop."""
+
+LOOK_FOR = 5.0
+EXPIRES = 2.0
+EXPIRES_SLOWLY = 30.0
+TIDY_EVERY = 600
+
+_ticks = 0
+
+
+@app.task(name="tick")
+def tick() -> None:
+    """Look at the database and send the orders that are due."""
+    global _ticks
+    here = process.current()
+    here.beat("tick")
+    if _ticks % TIDY_EVERY == 0:
+        sweeping.forget_old_processes(here.runtime.store)
+    _ticks += 1
+    for order in ticking.tick(here.runtime.store, here.runtime.rules):
+        send(order)
+
+
+def send(order: Order) -> None:
+    """Publish one order. It expires, since the next tick would send it again."""
+    expires = EXPIRES_SLOWLY if order.kind == ticking.INTAKE else EXPIRES
+    app.send_task(order.kind, args=[order.subject], shadow=order.label, expires=expires)
+
+
+@app.task(name=ticking.DIAL)
+def dial(line: str) -> None:
+    """Claim and send what is due on the line, for two seconds."""
+    _carry_out(lambda hands: hands.dialer.run(DIAL_FOR), line, "dial")
+
+
+@app.task(name=ticking.POLL)
+def poll(line: str) -> None:
+    """Ask how placed calls of the line ended."""
+    _carry_out(lambda hands: hands.tracker.run(LOOK_FOR), line, "poll")
+
+
+@app.task(name=ticking.SETTLE)
+def settle(line: str) -> None:
+    """Look for calls of the line whose answers were lost."""
+    _carry_out(lambda hands: hands.settler.run(LOOK_FOR), line, "settle")
+
+
+@app.task(name=ticking.HOOKS)
+def hooks(line: str) -> None:
+    """Handle stored webhook deliveries of the line."""
+    _carry_out(lambda hands: hands.inbox.run(LOOK_FOR), line, "hooks")
+
+
+@app.task(name=ticking.INTAKE)
+def intake(upload: str) -> None:
+    """Read an upload whose bytes are stored."""
+    here = process.current()
+    here.beat("intake")
+    uploads.read_upload(here.runtime.store, int(upload))
+
+
+def _carry_out(work: Callable[[LineHands], Coroutine[Any, Any, None]], line: str, role: str) -> None:
+    if not process.stopping.is_set():
+        process.current().run(work, line, role)

@@ -1,0 +1,123 @@
+"""Pace shared by every worker of a line: start times given out by one script in Redis, by Redis's own clock.
+
+The script is the twin of :func:`campaign.policies.pacing.reserve`; a test holds them to the same answers. A bucket is
+the next free time. One that is missing (a new line, a flush) starts a whole horizon ahead: by then every start time
+that a lost bucket had given out has passed, so losing Redis costs a pause and never a burst. One that lies further
+ahead than any start time given out can have left it (the limit was raised, Redis's clock was set back) is cut to that.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from campaign.domain.errors import OutOfReach
+from campaign.domain.pace import Reservation, Want
+from campaign.policies.pacing import HORIZON, aimed
+
+PREFIX = "campaign:pace:"
+KEPT_FOR = 86_400
+"""Seconds after which an idle bucket is forgotten."""
+
+OFFSET_KEPT_FOR = 60.0
+"""Seconds for which the sharpest reading of Redis's clock is trusted; within that, clocks do not drift apart."""
+
+SPARE = 0.002
+"""Seconds by which two honest readings may differ."""
+
+# KEYS: the line's bucket, then one per want. ARGV: horizon, ttl, the line's interval, then per want its count and own
+# interval (0: none), in microseconds. Answers the time now, how long to wait (-1: everything given), and pairs of
+# (index of the want, start time), in microseconds since the epoch.
+SCRIPT = """
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+local horizon, ttl, step = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local finish = now + horizon
+local function free(key, step)
+  local stored = tonumber(redis.call('GET', key) or finish)
+  return math.max(now, math.min(stored, finish + step))
+end
+local at = free(KEYS[1], step)
+local ready, left, own, total = {}, {}, {}, 0
+for i = 1, #KEYS - 1 do
+  left[i] = tonumber(ARGV[2 + 2 * i])
+  own[i] = tonumber(ARGV[3 + 2 * i])
+  ready[i] = now
+  if own[i] > 0 then ready[i] = free(KEYS[i + 1], own[i]) end
+  total = total + left[i]
+end
+local given = {}
+while total > 0 do
+  local best = nil
+  for i = 1, #left do
+    if left[i] > 0 and (best == nil or ready[i] < ready[best]) then best = i end
+  end
+  local slot = math.max(at, ready[best])
+  if slot >= finish then break end
+  given[#given + 1] = best - 1
+  given[#given + 1] = string.format('%.0f', slot)
+  left[best] = left[best] - 1
+  total = total - 1
+  at = slot + step
+  ready[best] = slot + own[best]
+end
+redis.call('SET', KEYS[1], string.format('%.0f', at), 'EX', ttl)
+for i = 1, #left do
+  if own[i] > 0 then redis.call('SET', KEYS[i + 1], string.format('%.0f', ready[i]), 'EX', ttl) end
+end
+local wait = -1
+for i = 1, #left do
+  if left[i] > 0 then
+    local when = math.max(at, ready[i]) - horizon - now
+    if wait < 0 or when < wait then wait = math.max(when, 0) end
+  end
+end
+return {string.format('%.0f', now), string.format('%.0f', wait), unpack(given)}
+"""
+
+
+class RedisThrottle:
+    """Implements :class:`campaign.domain.pace.Throttle`. Used from one event loop."""
+
+    def __init__(self, redis: Redis, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._script = redis.register_script(SCRIPT)
+        self._monotonic = monotonic
+        self._offset = 0.0  # monotonic minus Redis time
+        self._sharpness = float("inf")
+        self._read_at = float("-inf")
+
+    async def reserve(self, line: str, calls_per_second: float, wants: Sequence[Want]) -> Reservation:
+        keys = [PREFIX + line, *(f"{PREFIX}{line}:{want.key}" for want in wants)]
+        asked = self._monotonic()
+        try:
+            answer: list[Any] = await self._script(keys=keys, args=_arguments(calls_per_second, wants))
+        except (RedisError, OSError) as error:
+            raise OutOfReach(
+                f"the pace cannot be asked for: the broker does not answer ({type(error).__name__})"
+            ) from None
+        return self._read(answer, asked, self._monotonic())
+
+    def _read(self, answer: list[Any], asked: float, answered: float) -> Reservation:
+        now, wait, *given = (float(value) for value in answer)
+        self._compare_clocks(now / 1e6, asked, answered)
+        slots = tuple((int(given[i]), given[i + 1] / 1e6 + self._offset) for i in range(0, len(given), 2))
+        retry_at = None if wait < 0 else now / 1e6 + self._offset + wait / 1e6
+        return Reservation(slots, retry_at)
+
+    def _compare_clocks(self, redis_now: float, asked: float, answered: float) -> None:
+        """Keep the reading with the shortest round trip: a slow answer says little about when the script ran. One that
+        this answer refutes (Redis moved, or its clock was set) is dropped."""
+        round_trip = answered - asked
+        refuted = not asked - redis_now - SPARE <= self._offset <= answered - redis_now + SPARE
+        if refuted or round_trip <= self._sharpness or answered - self._read_at > OFFSET_KEPT_FOR:
+            self._offset = (asked + answered) / 2 - redis_now
+            self._sharpness, self._read_at = round_trip, answered
+
+
+def _arguments(calls_per_second: float, wants: Sequence[Want]) -> list[int]:
+    arguments = [round(HORIZON * 1e6), KEPT_FOR, round(1e6 / aimed(calls_per_second))]
+    for want in wants:
+        arguments += [want.count, round(1e6 / aimed(want.limit)) if want.limit else 0]
+    return arguments
