@@ -70,6 +70,14 @@ def digits(phone: str) -> str:
     return "".join(sign for sign in phone if "0" <= sign <= "9")
 
 
+def dialled(value: object) -> str | None:
+    """``+`` and the digits of what may be a whole number; None for an extension (under 8 digits) or anything else."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return None
+    found = digits(str(value)) if isinstance(value, str) or abs(value) < 10**15 else ""
+    return f"+{found}" if 8 <= len(found) <= 15 else None
+
+
 def same_number(ours: str, theirs: object) -> bool:
     """True where both are one number, with or without ``+``, country code or trunk zero: 8 digits must agree."""
     if isinstance(theirs, bool) or not isinstance(theirs, (str, int)):
