@@ -107,6 +107,14 @@ class Provider(Protocol):
         """Reports without ``attempt_id``, told apart by ``call_id``, ``our_ref`` or ``phone``. [] is not for us."""
         ...
 
+    async def identify(self, report: CallReport) -> CallReport:
+        """Ask whose call a webhook's report is about, where its ``call_id`` is none that we know.
+
+        The report with ``our_ref`` filled in where the provider tells it (Pathors: from the session's variables);
+        otherwise, and for every provider that has no such question, the report as it came. Asks at most once.
+        """
+        ...
+
     def webhook_challenge(self, delivery: WebhookDelivery) -> Mapping[str, object] | None:
         """The JSON to answer where the delivery is the provider's handshake, else None."""
         ...
