@@ -358,3 +358,14 @@ def test_a_rule_that_can_never_apply_is_refused(tmp_path: Path) -> None:
     assert "answered is final" in fault_of(load_plan, None, {"retry.answered": "5m"})
     assert "write it like mon-fri" in fault_of(load_plan, None, {"hours.windows": "mornings"})
     assert "hours.windows.0.days" in fault_of(load_plan, None, {"hours.windows": "mom 09:00-10:00"})
+
+
+def test_the_example_plan_is_a_plan_and_so_is_what_it_only_mentions(tmp_path: Path) -> None:
+    text = Path("examples/plan.toml").read_text()
+    plan = load_plan(Path("examples/plan.toml"), {})
+    assert max(delay for delays in plan.retry.values() for delay in delays) <= 5
+    shown, mentioned = text.split("# What a real campaign would add:\n")
+    (tmp_path / "whole.toml").write_text(shown + mentioned.replace("# ", "").replace("#\n", "\n"))
+    whole = load_plan(tmp_path / "whole.toml", {})
+    assert whole.hours is not None
+    assert (whole.pace.max_in_flight, whole.caps.per_day) == (20, 1)
