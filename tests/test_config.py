@@ -1,6 +1,7 @@
 """Settings, lines and plans: what beats what, and that every fault says its key, its source and its remedy."""
 
 import logging
+import re
 from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
@@ -365,7 +366,7 @@ def test_the_example_plan_is_a_plan_and_so_is_what_it_only_mentions(tmp_path: Pa
     plan = load_plan(Path("examples/plan.toml"), {})
     assert max(delay for delays in plan.retry.values() for delay in delays) <= 5
     shown, mentioned = text.split("# What a real campaign would add:\n")
-    (tmp_path / "whole.toml").write_text(shown + mentioned.replace("# ", "").replace("#\n", "\n"))
+    (tmp_path / "whole.toml").write_text(shown + re.sub(r"^# ?", "", mentioned, flags=re.MULTILINE))
     whole = load_plan(tmp_path / "whole.toml", {})
     assert whole.hours is not None
     assert (whole.pace.max_in_flight, whole.caps.per_day) == (20, 1)
