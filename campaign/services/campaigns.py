@@ -129,7 +129,7 @@ def set_values(
         raise UsageFault(f"line={line!r}: no such line; configured are {', '.join(sorted(lines)) or 'none'}")
     for key in wanted:
         if key not in KEYS:
-            raise no_such_key(key, (*KEYS, "line"))
+            raise no_such_key(key, more=("line",))
     with store.write() as connection:
         now = store.now(connection)
         campaign = found(connection, name, lock=True)

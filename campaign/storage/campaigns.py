@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from campaign.domain.states import CampaignState, TargetState, UploadState
 from campaign.storage.schema import campaigns, targets, uploads
 
-_UNREAD = (UploadState.RECEIVED, UploadState.READING)
+_UNREAD = (UploadState.RECEIVING, UploadState.RECEIVED, UploadState.READING)
 _OPEN = (TargetState.WAITING, TargetState.CALLING)
 
 
