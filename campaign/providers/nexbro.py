@@ -182,7 +182,10 @@ class Nexbro:
         self, call: RememberedCall, canary: RememberedCall | None, listing: _Listing, as_of: float
     ) -> Finding:
         """Not listed counts only where the list is whole and the same query shows a call that is known to exist."""
-        undated = any(not self._started(row) and answers.same_number(call.phone, _number(row)) for row in listing.rows)
+        undated = any(
+            not self._started(row) and answers.same_number(call.phone, row.get("destination_number"))
+            for row in listing.rows
+        )
         if not listing.whole or undated:
             return answers.nothing_found(FindingKind.BLIND, as_of, "the list could not be read to its end")
         if canary is None:
@@ -199,7 +202,7 @@ class Nexbro:
             return _uuid(row) == call.call_id
         started = self._started(row)
         recent = started is not None and started >= call.sent_at - _CLOCKS_APART
-        return recent and answers.same_number(call.phone, _number(row))
+        return recent and answers.same_number(call.phone, row.get("destination_number"))
 
     def _started(self, row: Mapping[str, object]) -> float | None:
         return answers.instant(_first(row, "start_time", "start_epoch"), self._zone)
@@ -290,7 +293,14 @@ class Nexbro:
         kind, call_id = answers.word(event.get("event")), answers.usable_id(event.get("call_uuid"))
         if not kind.upper().startswith("CALL_") or call_id is None:
             return []
-        return [CallReport(ReportStatus.PENDING, call_id=call_id, phone=answers.dialled(_number(event)), raw=kind)]
+        return [
+            CallReport(
+                ReportStatus.PENDING, call_id=call_id, phone=answers.dialled(event.get("destination_number")), raw=kind
+            )
+        ]
+
+    async def identify(self, report: CallReport) -> CallReport:
+        return report
 
     def webhook_challenge(self, delivery: WebhookDelivery) -> Mapping[str, object] | None:
         return None
@@ -393,7 +403,3 @@ def _first(row: Mapping[str, object], *names: str) -> object:
 
 def _uuid(row: Mapping[str, object]) -> str | None:
     return answers.usable_id(_first(row, "call_uuid", "xml_cdr_uuid"))
-
-
-def _number(row: Mapping[str, object]) -> object:
-    return row.get("destination_number")

@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.providers.contract", "tests.providers.recorded")
+pytest.register_assert_rewrite("tests.providers.contract", "tests.providers.recorded", "tests.providers.wire")

@@ -5,16 +5,13 @@ look on the wire. Whatever is particular goes into ``recordings/PROVIDER/*.json`
 through it.
 """
 
-import json
 import logging
-import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from campaign.domain.calls import (
@@ -30,15 +27,18 @@ from campaign.domain.dispositions import Disposition
 from campaign.domain.line import Line
 from campaign.domain.verdicts import PauseFault, Verdict, VerdictKind
 from campaign.providers.port import Fault, Provider, Reply
+from tests.providers.junk import JUNK, fuzzed, json_values, mutated
 from tests.providers.recorded import (
     NOW,
     SENT_AT,
     Case,
     PlayedSender,
     always,
-    body_of,
+    delivered,
     drive,
+    expect_value,
     in_turn,
+    json_bodies,
     load_cases,
     refusing,
     reply,
@@ -48,25 +48,6 @@ OUR_REF = "0123456789abcdef0123456789abcdef"
 PHONE = "+14155550123"
 CANARY_PHONE = "+14155550199"
 SECRET = "sk_canary_0123456789"  # with `_` and the credential's name before it; see `line`
-
-JUNK: dict[str, Reply] = {
-    "empty": reply(200, body=b""),
-    "html": reply(200, body="<!doctype html><title>Welcome to the airport</title>", content_type="text/html"),
-    "null": reply(200, None),
-    "list": reply(200, []),
-    "list of junk": reply(200, [None, 7, "x", [], {}]),
-    "number": reply(200, 42),
-    "string": reply(200, "ok"),
-    "true": reply(200, True),
-    "empty object": reply(200, {}),
-    "null data": reply(200, {"message": "Success.", "data": None, "id": None, "success": None, "status": None}),
-    "nested": reply(200, {"data": {"data": {"data": [[{"id": {"id": []}}]]}}, "success": {"success": True}}),
-    "half": reply(200, body=b'{"message":"Success.","data":{"id"'),
-    "not utf-8": reply(200, body=b"\xff\xfe\x00\x81{}"),
-    "too deep": reply(200, body=b"[" * 100_000),
-    "endless number": reply(200, body=b"9" * 6000),
-}
-"""Whole answers with status 200 that no documentation describes."""
 
 DEFAULT_STATUSES: dict[int, VerdictKind] = {
     301: VerdictKind.PAUSE,
@@ -82,20 +63,6 @@ DEFAULT_STATUSES: dict[int, VerdictKind] = {
     504: VerdictKind.UNCONFIRMED,
 }
 """What a status means where the provider's own documentation says nothing better. ``statuses`` of a subclass wins."""
-
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**12), 10**12)
-    | st.integers(10**30, 10**45)
-    | st.floats(allow_nan=True, allow_infinity=True)
-    | st.text(max_size=12)
-    | st.sampled_from(["", "0", "-1", "0000-00-00 00:00:00", "9999-12-31T23:59:59+14:00", "\ud800", "..", "a/b", PHONE])
-)
-json_values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(string.ascii_letters, max_size=6), inner),
-)
 
 
 class ProviderContract:
@@ -202,7 +169,7 @@ class ProviderContract:
         sender = case.sender()
         provider = self.make(sender, case.options, **case.line)
         seen = self._ask(provider, case)
-        _expect(seen, case.expect)
+        expect_value(seen, case.expect)
         sender.assert_used()
         _leaks_nothing([seen, provider, *sender.requests], caplog, self.phone, self.canary_phone)
 
@@ -219,10 +186,12 @@ class ProviderContract:
                 return drive(provider.cancel(self.remembered(**case.call)))
             case "check":
                 return drive(provider.check())
+            case "identify":
+                return drive(provider.identify(CallReport(**{"status": ReportStatus.PENDING, **case.report})))
             case "webhook":
-                return provider.read_webhook(_delivery(case.delivery or {}))
+                return provider.read_webhook(delivered(case.delivery or {}))
             case "challenge":
-                return provider.webhook_challenge(_delivery(case.delivery or {}))
+                return provider.webhook_challenge(delivered(case.delivery or {}))
         raise AssertionError(f"recording {case.label!r}: no such question {case.ask!r}")
 
     def test_has_recordings(self) -> None:
@@ -294,8 +263,8 @@ class ProviderContract:
     def _report(self, state: str) -> CallReport:
         call = self.remembered()
         if self.webhook_states:
-            delivery = _delivery({"json": self.webhook_body(state, call)})
-            (report,) = self.make(refusing()).read_webhook(delivery)
+            body = delivered({"json": self.webhook_body(state, call)})
+            (report,) = self.make(refusing()).read_webhook(body)
             return report
         sender = in_turn(*self.state_replies(state, call))
         (report,) = drive(self.make(sender).results([call]))
@@ -303,14 +272,14 @@ class ProviderContract:
         return report
 
     def test_results_name_every_call(self) -> None:
-        calls = [self.remembered(attempt_id=number, our_ref=f"{number:032x}") for number in range(1, self._batch() + 1)]
+        calls = [
+            self.remembered(attempt_id=number, our_ref=f"{number:032x}")
+            for number in range(1, min(self.provider.capabilities.poll_batch, 3) + 1)
+        ]
         for answer in (Fault(True, "cut"), Fault(False, "refused"), reply(500, body="oops"), reply(429, {})):
             reports = drive(self.make(always(answer)).results(calls))
             assert sorted(report.attempt_id or 0 for report in reports) == [call.attempt_id for call in calls]
             assert {report.status for report in reports} == {ReportStatus.UNREACHABLE}
-
-    def _batch(self) -> int:
-        return min(int(self.provider.capabilities.poll_batch), 3)
 
     def test_junk_on_results_is_never_final(self, junk_label: str) -> None:
         (report,) = drive(self.make(always(JUNK[junk_label])).results([self.remembered()]))
@@ -344,7 +313,7 @@ class ProviderContract:
         if not self._finds():
             assert drive(provider.find(self.remembered(), self.canary())).kind is FindingKind.UNABLE
         if not offers.webhook:
-            assert provider.read_webhook(_delivery({"json": {"event": "ended"}})) == []
+            assert provider.read_webhook(delivered({"json": {"event": "ended"}})) == []
 
     def test_cancel_is_confirmed_only_by_the_provider(self) -> None:
         if self.provider.capabilities.cancel:
@@ -362,7 +331,7 @@ class ProviderContract:
     # --- whatever comes, nothing is raised ---
 
     def test_any_json_is_survived(self) -> None:
-        @_fuzzed
+        @fuzzed
         @given(json_values, st.sampled_from([200, 202, 400, 404, 422, 500]))
         def survives(value: Any, status: int) -> None:
             self._survives(reply(status, value))
@@ -370,9 +339,9 @@ class ProviderContract:
         survives()
 
     def test_any_mutation_of_a_recorded_answer_is_survived(self) -> None:
-        bodies = [each for case in load_cases(self.provider.name) for each in _json_bodies(case)]
+        bodies = [each for case in load_cases(self.provider.name) for each in json_bodies(case)]
 
-        @_fuzzed
+        @fuzzed
         @given(st.data())
         def survives(data: st.DataObject) -> None:
             value = data.draw(mutated(data.draw(st.sampled_from(bodies))))
@@ -387,6 +356,7 @@ class ProviderContract:
             self._is_sound(report)
         finding = drive(self.make(always(answer)).find(replace(call, call_id=None), self.canary()))
         assert isinstance(finding, Finding)
+        drive(self.make(always(answer)).identify(CallReport(ReportStatus.PENDING, call_id="theirs")))
         for verified in (True, False):
             delivery = WebhookDelivery({}, {}, answer.body, NOW, verified)
             provider = self.make(refusing())
@@ -403,6 +373,14 @@ class ProviderContract:
             assert instant is None or 0 < instant < 1e12
         assert report.talk_seconds is None or 0 <= report.talk_seconds < 10**9
 
+    def test_identify_asks_at_most_once_and_keeps_what_it_was_given(self, junk_label: str) -> None:
+        report = CallReport(ReportStatus.FINAL, call_id="theirs", disposition=Disposition.BUSY, raw="busy")
+        for answer in (JUNK[junk_label], Fault(True, "cut"), reply(500, body="oops")):
+            sender = always(answer)
+            identified = drive(self.make(sender).identify(report))
+            assert replace(identified, our_ref=None) == report
+            assert len(sender.requests) <= 1
+
     # --- nothing leaks ---
 
     def test_nothing_leaks(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -417,54 +395,6 @@ class ProviderContract:
         with pytest.raises(ValueError, match="no_such_option") as refused:
             self.make(refusing(), {"no_such_option": f"{SECRET}_option"})
         assert SECRET not in str(refused.value)
-
-
-def _fuzzed(test: Any) -> Any:
-    quiet = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-    return settings(max_examples=60, deadline=None, database=None, suppress_health_check=quiet)(test)
-
-
-def mutated(value: Any) -> st.SearchStrategy[Any]:
-    """``value`` with one part, anywhere in it, replaced by any JSON or left out."""
-    kinds: list[st.SearchStrategy[Any]] = [json_values]
-    if isinstance(value, dict) and value:
-        kinds += [mutated(part).map(partial(_with, value, key)) for key, part in value.items()]
-        kinds += [st.sampled_from(sorted(value)).map(lambda key: {k: v for k, v in value.items() if k != key})]
-    elif isinstance(value, list) and value:
-        kinds += [mutated(value[0]).map(lambda new: [new, *value[1:]])]
-    return st.one_of(kinds)
-
-
-def _with(value: dict[str, Any], key: str, part: Any) -> dict[str, Any]:
-    return {**value, key: part}
-
-
-def _json_bodies(case: Case) -> Iterable[Any]:
-    """Every JSON that a recording shows: as answers and as deliveries."""
-    bodies = [exchange.reply.body for exchange in case.exchanges if isinstance(exchange.reply, Reply)]
-    for body in [*bodies, *([body_of(case.delivery)] if case.delivery else [])]:
-        try:
-            yield json.loads(body)
-        except ValueError:
-            continue
-
-
-def _delivery(raw: Mapping[str, Any]) -> WebhookDelivery:
-    headers = {name.lower(): value for name, value in raw.get("headers", {}).items()}
-    return WebhookDelivery(headers, raw.get("query", {}), body_of(raw), NOW, raw.get("verified", True))
-
-
-def _expect(seen: Any, expected: Any) -> None:
-    """``expected`` names the fields that matter; lists are compared item by item and whole."""
-    if isinstance(expected, dict) and not isinstance(seen, Mapping):
-        for name, value in expected.items():
-            _expect(getattr(seen, name), value)
-    elif isinstance(expected, list):
-        assert len(seen) == len(expected), seen
-        for one, other in zip(seen, expected, strict=True):
-            _expect(one, other)
-    else:
-        assert seen == expected
 
 
 def _leaks_nothing(things: Iterable[Any], caplog: pytest.LogCaptureFixture, *phones: str) -> None:

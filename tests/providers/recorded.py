@@ -1,12 +1,13 @@
 """Recorded exchanges and the sender that plays them. The file format is described in ``docs/adding-a-provider.md``."""
 
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from campaign.domain.calls import WebhookDelivery
 from campaign.providers.port import Fault, Reply, Request
 
 FOLDER = Path(__file__).with_name("recordings")
@@ -82,6 +83,7 @@ class Case:
     line: Mapping[str, Any] = field(default_factory=dict)
     exchanges: Sequence[Exchange] = ()
     delivery: Mapping[str, Any] | None = None
+    report: Mapping[str, Any] = field(default_factory=dict)
 
     def sender(self) -> "RecordedSender":
         return RecordedSender(list(self.exchanges))
@@ -157,3 +159,31 @@ def body_of(raw: Mapping[str, Any]) -> bytes:
     if "form" in raw:
         return urlencode(raw["form"]).encode()
     return str(raw.get("body", "")).encode()
+
+
+def json_bodies(case: Case) -> Iterable[Any]:
+    """Every JSON that a recording shows: as answers and as deliveries."""
+    bodies = [exchange.reply.body for exchange in case.exchanges if isinstance(exchange.reply, Reply)]
+    for body in [*bodies, *([body_of(case.delivery)] if case.delivery else [])]:
+        try:
+            yield json.loads(body)
+        except ValueError:
+            continue
+
+
+def delivered(raw: Mapping[str, Any]) -> WebhookDelivery:
+    headers = {name.lower(): value for name, value in raw.get("headers", {}).items()}
+    return WebhookDelivery(headers, raw.get("query", {}), body_of(raw), NOW, raw.get("verified", True))
+
+
+def expect_value(seen: Any, expected: Any) -> None:
+    """``expected`` names the fields that matter; lists are compared item by item and whole."""
+    if isinstance(expected, dict) and not isinstance(seen, Mapping):
+        for name, value in expected.items():
+            expect_value(getattr(seen, name), value)
+    elif isinstance(expected, list):
+        assert len(seen) == len(expected), seen
+        for one, other in zip(seen, expected, strict=True):
+            expect_value(one, other)
+    else:
+        assert seen == expected
