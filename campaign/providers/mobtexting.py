@@ -198,7 +198,7 @@ class MobTexting:
         if 200 <= reply.status < 300:
             if body is None:
                 return pause(PauseFault.CONFIG, "this is not MobTexting; correct base_url (https://HOST/api/v2)")
-            return placed(None, str(reply.status)) if _succeeded(body, or_silent=True) else self._refused(reply, body)
+            return placed(None, str(reply.status)) if _succeeded(body, or_silent=True) else self._failed(reply, body)
         return self._refused(reply, body or {})
 
     # --- originate ---
@@ -234,6 +234,10 @@ class MobTexting:
                 return placed(call_id, str(reply.status))
             # "1 numbers accepted" with nothing in `data` would be a failure to us if we had not to fear a second ring.
             return unconfirmed("MobTexting accepted the call and gave no id", str(reply.status))
+        return self._failed(reply, body)
+
+    def _failed(self, reply: Reply, body: Item) -> Verdict:
+        """HTTP 2xx around a body that is no success."""
         code = answers.number(body.get("code")) or answers.number(body.get("status")) or 0.0
         if 400 <= code < 500:
             return self._refused(replace(reply, status=int(code)), body)
