@@ -12,8 +12,26 @@ HORIZON = 0.5
 """Seconds ahead for which start times are given out. Also the silence after the buckets were lost: by then every
 start time that the lost buckets had promised has passed, so a flush can never double the pace."""
 
-TOO_LATE = 0.012
-"""Seconds after its start time at which a request no longer leaves but asks for another."""
+FENCEPOST_BELOW = 100.0
+"""Calls per second below which one call more in a sliding second is allowed (both ends of the second may be met)."""
+
+SAFETY = 0.8
+"""The share of the lateness that arithmetic allows which we use; the network and the provider's own clock eat some."""
+
+MOST_LATE = 0.25
+
+
+def lateness_allowed(limit: float) -> float:
+    """Seconds after its start time at which a request no longer leaves but asks for another.
+
+    With starts 1/(0.98 limit) apart and each late by at most d, a sliding second holds at most (1 + d) 0.98 limit + 1
+    of them; d is what keeps that within the limit, or within one more where a fencepost is allowed.
+    """
+    if limit < FENCEPOST_BELOW:
+        most = (limit + 1.0) / aimed(limit) - 1.0
+    else:
+        most = (limit - 1.0) / aimed(limit) - 1.0
+    return min(MOST_LATE, most * SAFETY)
 
 
 def aimed(limit: float) -> float:

@@ -20,7 +20,7 @@ from campaign.domain.pace import Throttle, Want
 from campaign.domain.verdicts import Verdict, unconfirmed
 from campaign.policies.events import Answered, GivenBack
 from campaign.policies.looking import LookRules
-from campaign.policies.pacing import HORIZON, TOO_LATE
+from campaign.policies.pacing import HORIZON, lateness_allowed
 from campaign.services.claiming import Claim, ClaimedCall, Wish, claim, confirm
 from campaign.services.recorder import Recorder
 from campaign.storage.engine import Store
@@ -107,7 +107,7 @@ class Dialer:
 
     async def _run(self, until: float) -> None:
         while self._may_go_on(until):
-            found = await self._claim()
+            found = await self._claim(until)
             if not self._held:
                 if found is None or not (found.looked_at or found.full):
                     return
@@ -122,8 +122,11 @@ class Dialer:
 
     # --- claiming
 
-    async def _claim(self) -> Claim | None:
-        wanted = min(int(self._pace * HORIZON) + 1, BATCH) - len(self._held)
+    async def _claim(self, until: float) -> Claim | None:
+        """No more than can be given start times within the horizon, and little beyond this run: what is left over is
+        given back, but the next run must not find the line idle."""
+        ahead = min(HORIZON, until - self.outside.clock.monotonic() + 2 * LEAD)
+        wanted = min(int(self._pace * ahead) + 1, BATCH) - len(self._held)
         wanted = min(wanted, self.outside.connections - self._in_air)
         if wanted <= 0:
             return None
@@ -186,7 +189,7 @@ class Dialer:
         going = await self._confirmed(window)
         for at, held in going:
             await self._sleep_until(at)
-            if self.outside.clock.monotonic() > at + TOO_LATE:
+            if self.outside.clock.monotonic() > at + lateness_allowed(self._pace):
                 self._held.append(held)  # its moment has passed: it asks for another
             else:
                 self._start(self._send(held))
