@@ -42,6 +42,8 @@ def after(target: Target, disposition: Disposition, plan: Plan, ended_at: float,
     tally = dict(target.tally)
     tally[disposition] = tally.get(disposition, 0) + 1
     target = replace(target, tally=tally, conflicts=0, rescues=0)
+    if tally.get(Disposition.ANSWERED):
+        return done(target, Disposition.ANSWERED, "answered", now)  # this call or, told late, an earlier one
     round_attempts = target.attempts - target.attempts_before_round
     match after_attempt(plan, disposition, round_attempts, tally, ended_at):
         case Again(due_at, reason):
@@ -51,6 +53,18 @@ def after(target: Target, disposition: Disposition, plan: Plan, ended_at: float,
         case Hold(reason):
             held = replace(target, state=TargetState.HELD, due_at=None, attempt_id=None)
             return replace(held, disposition=disposition, reason=reason)
+
+
+def overtaken(target: Target, disposition: Disposition, now: float) -> Target:
+    """The truth about an earlier attempt, told after the target has moved on: only an answer calls off what is left
+    to do; where a call is in the air, when it ends."""
+    if disposition is not Disposition.ANSWERED:
+        return target
+    if target.state is TargetState.CALLING:
+        return replace(target, tally={**target.tally, disposition: target.tally.get(disposition, 0) + 1})
+    if target.state in (TargetState.WAITING, TargetState.HELD):
+        return done(target, disposition, "answered, reported late", now)
+    return target
 
 
 def count(target: Target, attempt: Attempt, now: float) -> Target:

@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from campaign.domain.plan import DAYS, Hours
 
 LOOK_AHEAD_DAYS = 15
-QUEUE_MARGIN = 0.0
-"""Seconds before closing at which the last call may still leave; a provider that queues needs more."""
+QUEUE_MARGIN = 30.0
+"""Seconds before closing from which no call leaves: a request may be on its way for as long as its line's timeout (20 s
+by default) after the last look at the gates, and it must not ring after hours. A provider that queues needs more."""
 
 Span = tuple[float, float]
 

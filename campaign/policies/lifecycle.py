@@ -14,7 +14,7 @@ from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
 from campaign.domain.verdicts import Verdict, VerdictKind
 from campaign.policies import looking
-from campaign.policies.endings import after, count, done, end, freed, skipped, waiting
+from campaign.policies.endings import after, count, end, freed, overtaken, skipped, waiting
 from campaign.policies.events import (
     NOTHING,
     Answered,
@@ -208,6 +208,7 @@ def _lease_ran_out(attempt: Attempt, target: Target, plan: Plan, rules: LookRule
 # --- the provider reported -------------------------------------------------------------------------------------------
 
 _ASKED = frozenset({AttemptState.PLACED, AttemptState.UNCONFIRMED, AttemptState.SENDING})
+_THOUGHT_UNPLACED = frozenset({AttemptState.NOT_PLACED, AttemptState.RELEASED, AttemptState.REFUSED})
 
 
 def _reported(attempt: Attempt, target: Target, report: CallReport, plan: Plan, rules: LookRules, now: float) -> Step:
@@ -246,14 +247,21 @@ def _final_report(attempt: Attempt, target: Target, report: CallReport, plan: Pl
         answered_at=report.answered_at,
         talk_seconds=report.talk_seconds,
     )
-    ended_at = min(report.ended_at, now) if report.ended_at is not None else now
+    ended_at = _ended_at(attempt, report, now)
     if attempt.state in _ASKED:
         return end(told, target, report.disposition, AttemptState.ENDED, plan, ended_at, now)
     if attempt.disposition is Disposition.UNKNOWN:
         return _truth_after_unknown(told, target, report.disposition, plan, ended_at, now)
-    if attempt.state in (AttemptState.NOT_PLACED, AttemptState.RELEASED):
-        return _truth_after_absence(told, target, report.disposition, now)
+    if attempt.disposition is None and attempt.state in _THOUGHT_UNPLACED:
+        return _truth_after_absence(told, target, report.disposition, plan, ended_at, now)
     return Step(note="late_result")
+
+
+def _ended_at(attempt: Attempt, report: CallReport, now: float) -> float:
+    """Within the attempt's life: a provider's clock that is hours behind must not make the next try due at once."""
+    if report.ended_at is None:
+        return now
+    return min(max(report.ended_at, attempt.sent_at or attempt.claimed_at), now)
 
 
 def _truth_after_unknown(
@@ -261,11 +269,10 @@ def _truth_after_unknown(
 ) -> Step:
     """A true disposition may replace `unknown`; the target follows unless it has moved on to another attempt."""
     told = replace(attempt, disposition=disposition, ended_at=attempt.ended_at or now)
-    target = _without_unknown(target)
-    moved_on = target.state is TargetState.CALLING or target.disposition is not Disposition.UNKNOWN
-    if not moved_on:
-        return Step(told, after(target, disposition, plan, ended_at, now), note="unknown_resolved")
-    return Step(told, note="unknown_resolved")
+    if target.disposition is Disposition.UNKNOWN and _is_latest(attempt, target):
+        settled = after(_without_unknown(target), disposition, plan, ended_at, now)
+        return Step(told, settled, note="unknown_resolved")
+    return Step(told, overtaken(target, disposition, now), note="unknown_resolved")
 
 
 def _without_unknown(target: Target) -> Target:
@@ -273,13 +280,23 @@ def _without_unknown(target: Target) -> Target:
     return replace(target, tally={**target.tally, Disposition.UNKNOWN: left})
 
 
-def _truth_after_absence(attempt: Attempt, target: Target, disposition: Disposition, now: float) -> Step:
+def _is_latest(attempt: Attempt, target: Target) -> bool:
+    """No later attempt of the target is live or has counted, so what this one turned out to be decides."""
+    if target.state is TargetState.CALLING:
+        return target.attempt_id == attempt.id
+    sent_at = attempt.sent_at if attempt.sent_at is not None else attempt.claimed_at
+    return target.last_attempt_at is None or sent_at >= target.last_attempt_at
+
+
+def _truth_after_absence(
+    attempt: Attempt, target: Target, disposition: Disposition, plan: Plan, ended_at: float, now: float
+) -> Step:
     """The provider placed it after all, later than every grace (guarantees.md, residual risk a)."""
-    counted = count(target, attempt, now)
     told = replace(attempt, state=AttemptState.ENDED, counted=True, disposition=disposition, ended_at=now)
-    if target.state is TargetState.WAITING and disposition is Disposition.ANSWERED:
-        return Step(told, done(counted, disposition, "answered, reported late", now), note="late_placement")
-    return Step(told, counted, note="late_placement")
+    counted = count(target, attempt, now)
+    if target.state is TargetState.WAITING and _is_latest(attempt, target):
+        return Step(told, after(counted, disposition, plan, ended_at, now), note="late_placement")
+    return Step(told, overtaken(counted, disposition, now), note="late_placement")
 
 
 # --- settle looked ---------------------------------------------------------------------------------------------------
@@ -309,7 +326,8 @@ def _doubt_later(attempt: Attempt, rules: LookRules, now: float) -> Attempt:
     sent_at = attempt.sent_at if attempt.sent_at is not None else attempt.claimed_at
     give_up_at = attempt.give_up_at if attempt.give_up_at is not None else looking.doubt_gives_up_at(rules, now)
     when = looking.next_doubt_look(rules, sent_at, attempt.looks, give_up_at, now)
-    return replace(attempt, looks=attempt.looks + 1, next_look_at=when, give_up_at=give_up_at)
+    # Every look is a change of hands: the same look written twice (a lost COMMIT, a slow settler) must not count twice.
+    return replace(attempt, token=attempt.token + 1, looks=attempt.looks + 1, next_look_at=when, give_up_at=give_up_at)
 
 
 def _found(attempt: Attempt, target: Target, finding: Finding, plan: Plan, rules: LookRules, now: float) -> Step:
@@ -333,11 +351,24 @@ def _proved_absent(attempt: Attempt, target: Target, now: float) -> Step:
     return Step(closed, freed(target, now, "the last request never became a call"), note="doubt_absent")
 
 
+def proves_an_earlier_call(attempt: Attempt, event: Event) -> bool:
+    """Does this answer prove that an earlier, never settled attempt on its number was placed?
+
+    A conflict does, from the hand that holds the attempt. A stale one (said twice, or after the attempt was given up)
+    proves nothing new: since then its number may have gone live again, and one number has one live attempt.
+    """
+    if not isinstance(event, Answered) or event.verdict.kind is not VerdictKind.CONFLICT:
+        return False
+    return _holds(attempt, event.token, AttemptState.SENDING)
+
+
 def _proved_by_conflict(attempt: Attempt, target: Target, rules: LookRules, now: float) -> Step:
     """The lost answer was `placed`: adopt it. Its number is in flight at the provider until a result says otherwise."""
     unknown = attempt.state is AttemptState.ENDED and attempt.disposition is Disposition.UNKNOWN
     if attempt.state is not AttemptState.UNCONFIRMED and not unknown:
         return NOTHING
+    if unknown and not (target.disposition is Disposition.UNKNOWN and _is_latest(attempt, target)):
+        return NOTHING  # a later call to the number was taken since, so it is not this one that is queued
     reopened = replace(attempt, disposition=None, ended_at=None)
     target = _without_unknown(target) if unknown else target
     step = _placed(reopened, target, attempt.call_id, rules, now)

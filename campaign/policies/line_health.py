@@ -49,12 +49,23 @@ def _ok(health: LineHealth, _signal: Signal, now: float) -> LineHealth:
     health = replace(health, failures=0, trips=0)
     if health.state in (LineState.BROKEN, LineState.PROBING):
         # Ten thousand may be due after an outage: begin at a quarter of the pace and climb.
+        factor = min(health.pace_factor, 0.25)
         return replace(
-            health, state=LineState.SLOWED, why="recovering", not_before=0.0, pace_factor=0.25, changed_at=now
+            health,
+            state=LineState.SLOWED,
+            why="recovering",
+            not_before=_silence(health),
+            pace_factor=factor,
+            changed_at=now,
         )
     if health.state is LineState.SLOWED and now - health.changed_at >= RECOVERY_EVERY:
         return _climb(health, now)
     return health
+
+
+def _silence(health: LineHealth) -> float:
+    """Until when the line must be still whatever comes: a probe's time is no silence, all else may be Retry-After."""
+    return 0.0 if health.state is LineState.PROBING else health.not_before
 
 
 def _climb(health: LineHealth, now: float) -> LineHealth:
@@ -74,7 +85,7 @@ def _failed(health: LineHealth, signal: Signal, now: float) -> LineHealth:
         health,
         state=LineState.BROKEN,
         why=f"{health.failures} failures in a row, the last: {signal.reason}",
-        not_before=now + wait,
+        not_before=max(_silence(health), now + wait),
         trips=health.trips + 1,
         changed_at=now,
     )
@@ -87,7 +98,7 @@ def _throttled(health: LineHealth, signal: Signal, now: float, *, halve: bool) -
         health,
         state=LineState.SILENT,
         why=f"the provider throttled us: {signal.reason}" if signal.reason else "the provider throttled us",
-        not_before=max(health.not_before, now + wait),
+        not_before=max(_silence(health), now + wait),
         pace_factor=factor,
         failures=0,
         changed_at=now,
@@ -97,7 +108,7 @@ def _throttled(health: LineHealth, signal: Signal, now: float, *, halve: bool) -
 def _not_ready(health: LineHealth, signal: Signal, now: float) -> LineHealth:
     wait = min(signal.retry_after if signal.retry_after is not None else NOT_READY_SILENCE, LONGEST_SILENCE)
     return replace(
-        health, state=LineState.SILENT, why=signal.reason, not_before=max(health.not_before, now + wait), changed_at=now
+        health, state=LineState.SILENT, why=signal.reason, not_before=max(_silence(health), now + wait), changed_at=now
     )
 
 
