@@ -48,7 +48,10 @@ STATES: Mapping[str, Disposition] = {
 decide nothing, like every word that is not documented."""
 
 SLACK = 60.0
-"""Seconds by which the provider's clock may differ from ours."""
+"""Seconds by which the provider's clock may differ from ours at worst."""
+
+CLOCK = 5.0
+"""Seconds before our request that a row may show and still be of our request: times are whole seconds."""
 
 CANARY_REACH = 1800.0
 """Seconds that a queued call of ours may start after its request and still count as recognised."""
@@ -155,10 +158,12 @@ class MobTexting:
         if any(at is None or at > as_of + SLACK for at in times):
             reason = "a call to this number has no time that can be read; is time_zone right?"
             return answers.nothing_found(FindingKind.BLIND, as_of, reason)
-        recent = [(at, item) for at, item in zip(times, ours, strict=True) if at and at >= call.sent_at - SLACK]
+        recent = [(at, item) for at, item in zip(times, ours, strict=True) if at and at >= call.sent_at - CLOCK]
         if recent:
             _, item = min(recent, key=lambda pair: abs(pair[0] - call.sent_at))
             return self._found(call, item, as_of)
+        if any(at and at >= call.sent_at - SLACK for at in times):  # an earlier attempt, or ours by a slow clock
+            return answers.nothing_found(FindingKind.BLIND, as_of, "a call to this number is a little too early")
         if len(listed) >= FULL_PAGE:
             return answers.nothing_found(FindingKind.BLIND, as_of, "the list may have been cut")
         return await self._absent(canary, as_of)
@@ -222,7 +227,9 @@ class MobTexting:
             "interval": str(options.provider_retry_interval or ""),
             "webhook_id": options.webhook_id,
         }
-        variables = {f"variables[{_flow_name(name)}]": value for name, value in call.variables.items()}
+        # "Variables consist of alphanumeric characters and underscores", v2/voice/index.md
+        named = {re.sub(r"[^A-Za-z0-9_]", "_", name): value for name, value in call.variables.items()}
+        variables = {f"variables[{name}]": value for name, value in named.items()}
         return {name: value for name, value in given.items() if value} | variables
 
     def _accepted(self, reply: Reply, body: Item) -> Verdict:
@@ -272,7 +279,7 @@ class MobTexting:
 
     def _report(self, call: RememberedCall, item: Item) -> CallReport:
         """One row of callstatus, before or after 2024-07-10."""
-        started, ended = (self._instant(item.get(name)) for name in ("start_at", "end_at"))
+        started, ended = (answers.instant(item.get(name), self._zone) for name in ("start_at", "end_at"))
         seconds = answers.whole_seconds(item.get("duration"))
         if seconds is None and started and ended and ended >= started:
             seconds = int(ended - started)
@@ -329,12 +336,8 @@ class MobTexting:
             known = canary.call_id is None or _same_id(item.get("id"), canary.call_id)
             in_time = at is not None and -SLACK <= at - canary.sent_at <= CANARY_REACH
             if known and in_time and self._same_numbers(item, canary):
-                return answers.nothing_found(
-                    FindingKind.ABSENT, as_of, "the list shows another call of ours, and not this one"
-                )
-        return answers.nothing_found(
-            FindingKind.BLIND, as_of, "the list does not show a call that we know of; is time_zone right?"
-        )
+                return answers.nothing_found(FindingKind.ABSENT, as_of, "the list shows a call of ours, and not this")
+        return answers.nothing_found(FindingKind.BLIND, as_of, "the list hides a known call; is time_zone right?")
 
     def _same_numbers(self, item: Item, call: RememberedCall) -> bool:
         """The callee is ours and, where the row and we both name one, so is the bridge."""
@@ -345,10 +348,7 @@ class MobTexting:
 
     def _placed_at(self, item: Item) -> float | None:
         """When it was queued; rows from before 2024-07-10 only say when it started."""
-        return self._instant(_either(item, "created_at", "submitted_at", "start_at"))
-
-    def _instant(self, value: object) -> float | None:
-        return answers.instant(value, self._zone)
+        return answers.instant(_either(item, "created_at", "submitted_at", "start_at"), self._zone)
 
 
 def _succeeded(body: Mapping[str, object], *, or_silent: bool = False) -> bool:
@@ -381,11 +381,6 @@ def _blames_the_number(body: Mapping[str, object], said: str) -> bool:
 def _same_id(theirs: object, ours: str) -> bool:
     """Old ids end in ``:1``; whether callstatus and webhooks repeat that is not documented."""
     return (answers.usable_id(theirs) or "").partition(":")[0] == ours.partition(":")[0]
-
-
-def _flow_name(name: str) -> str:
-    """Flow variables "consist of alphanumeric characters and underscores", v2/voice/index.md."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
 def _posted(delivery: WebhookDelivery) -> Item:
