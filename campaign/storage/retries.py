@@ -42,6 +42,11 @@ def due(connection: Connection, now: float) -> Sequence[RowMapping]:
     return connection.execute(query).mappings().all()
 
 
+def next_fire(connection: Connection, campaign_id: int) -> float | None:
+    query = select(func.min(retry_batches.c.next_fire_at)).where(retry_batches.c.campaign_id == campaign_id)
+    return connection.execute(query).scalar()
+
+
 def advance(connection: Connection, batch_id: int, from_fire: float, to_fire: float | None) -> bool:
     """True for the one caller that moved the batch on from ``from_fire``."""
     moved = update(retry_batches).where(retry_batches.c.id == batch_id, retry_batches.c.next_fire_at == from_fire)
