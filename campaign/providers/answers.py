@@ -173,6 +173,13 @@ def unreachable(call: RememberedCall, reason: str, raw: str = "") -> CallReport:
     )
 
 
+def pending(call: RememberedCall, raw: str, reason: str) -> CallReport:
+    """The report on a call that the provider knows and that has not ended, or not tellingly."""
+    return CallReport(
+        ReportStatus.PENDING, call.attempt_id, call_id=call.call_id, our_ref=call.our_ref, raw=raw, reason=reason
+    )
+
+
 def nothing_found(kind: FindingKind, as_of: float, reason: str) -> Finding:
     """A look that did not find the call."""
     return Finding(kind, as_of, reason=reason)

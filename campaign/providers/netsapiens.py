@@ -46,24 +46,23 @@ _CANARY_SPAN = 7200.0  # how long after its start the record of a known call is 
 
 
 class NetsapiensOptions(Words):
-    """``user`` of ``domain`` places the call; ``~`` means the token's own."""
-
-    domain: str = Field(max_length=64, pattern=r"^([A-Za-z0-9._-]+|~)$")
-    user: str = Field(min_length=1, max_length=16)
-    ring_first: Literal["agent", "contact"] = "agent"
-    """Leg 1 (``call-orig-user``) is rung first, leg 2 (``call-term-user``) when leg 1 has answered."""
-    agent: str | None = None
-    """User, device, queue or number of our side. Left out with ``ring_first = "agent"``, it is ``user@domain``."""
-    number_format: Literal["digits", "e164"] = "digits"
-    """The deployment's dial plan decides. The official example has no ``+``; some plans refuse it with a 404, others
-    take it (both seen at integrators)."""
-    agent_caller_id: str | None = None
-    """The number that our side sees; the contact sees the caller id of the line."""
-    dial_rule_application: str | None = None
-    auto_answer: bool = False
-    """Asks leg 1 to answer by itself."""
-    added_sip_header: str | None = None
-    """``Name: value``, added to leg 2."""
+    domain: str = Field(max_length=64, pattern=r"^([A-Za-z0-9._-]+|~)$", description="~ is the token's own domain")
+    user: str = Field(min_length=1, max_length=16, description="places the call; ~ is the token's own user")
+    # Leg 1 (`call-orig-user`) is rung first, leg 2 (`call-term-user`) when leg 1 has answered.
+    ring_first: Literal["agent", "contact"] = Field("agent", description="whose telephone rings first")
+    agent: str | None = Field(
+        None,
+        description="user, device, queue or number of your side; left out with ring_first agent, it is user@domain",
+    )
+    # The deployment's dial plan decides. The official example has no `+`; some plans refuse it with a 404, others take
+    # it (both seen at integrators).
+    number_format: Literal["digits", "e164"] = Field("digits", description="digits: 14155550123, e164: +14155550123")
+    agent_caller_id: str | None = Field(
+        None, description="the number that your side sees; the contact sees the caller id of the line"
+    )
+    dial_rule_application: str | None = Field(None, description="selects the next destination; without it, call")
+    auto_answer: bool = Field(False, description="asks the telephone that rings first to answer by itself")
+    added_sip_header: str | None = Field(None, description="a header for the second leg, like X-Campaign: autumn")
 
     @model_validator(mode="after")
     def _both_legs(self) -> Self:

@@ -8,6 +8,7 @@ integrators have seen (PROVIDERS.md 2.9), and what SIP says about the other stat
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from campaign.domain.calls import CallReport, RememberedCall, ReportStatus
 from campaign.domain.dispositions import Disposition
@@ -113,32 +114,18 @@ def report(legs: Sequence[Record], call: RememberedCall, ring_first: str) -> Cal
     """The result, by the leg that rang the contact. An answer there decides; the text explains only a missing one."""
     final = [leg for leg in legs if not is_intermediate(answers.word(_first(leg, _TEXT)))]
     leg, certain = _contact_leg(final, call.phone, ring_first)
-    call_id = call.call_id or call.our_ref
+    call = replace(call, call_id=call.call_id or call.our_ref)
     if leg is None:
-        return CallReport(
-            ReportStatus.PENDING,
-            call.attempt_id,
-            call_id=call_id,
-            our_ref=call.our_ref,
-            raw=_texts(legs),
-            reason="only intermediate legs are recorded",
-        )
+        return answers.pending(call, _texts(legs), "only intermediate legs are recorded")
     text, answered, ended = answers.word(_first(leg, _TEXT)), answered_at(leg), answers.instant(_first(leg, _END))
     if not text and answered is None and ended is None:
-        return CallReport(
-            ReportStatus.PENDING,
-            call.attempt_id,
-            call_id=call_id,
-            our_ref=call.our_ref,
-            raw=_texts(legs),
-            reason="the record has neither an answer nor an end",
-        )
+        return answers.pending(call, _texts(legs), "the record has neither an answer nor an end")
     disposition = _disposition(leg, text, answered) if certain or answered is None else None
     is_answered = disposition in (Disposition.ANSWERED, Disposition.VOICEMAIL)
     return CallReport(
         ReportStatus.FINAL,
         call.attempt_id,
-        call_id=call_id,
+        call_id=call.call_id,
         our_ref=call.our_ref,
         disposition=disposition or Disposition.UNKNOWN,
         raw=text or "no text",

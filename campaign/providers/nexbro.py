@@ -64,16 +64,16 @@ _ANSWERED_BY_STATUS = {"ANSWERED": True, "MISSED": False}
 
 
 class NexbroOptions(Words):
-    """``extension`` is rung first; ``gateway_uuid`` is the outgoing gateway."""
-
-    extension: str = Field(min_length=1, coerce_numbers_to_str=True)
-    gateway_uuid: str = Field(min_length=1)
-    cdr_path: Literal["call/call-detail-record", "call-detail-record"] = "call/call-detail-record"
-    """Documented twice: the table of the page says the first, its own curl example calls the second."""
-    time_zone: str = "UTC"
-    """IANA name of the zone of the exchange's timestamps, which the documentation does not tell."""
-    answered_leg: Literal["contact", "call"] = "contact"
-    """``call`` trusts the status of the whole call, for an exchange whose ``call_flow`` does not name the number."""
+    extension: str = Field(min_length=1, coerce_numbers_to_str=True, description="the extension that is rung first")
+    gateway_uuid: str = Field(min_length=1, description="the outgoing gateway")
+    # Documented twice: the table of the page says the first, its own curl example calls the second.
+    cdr_path: Literal["call/call-detail-record", "call-detail-record"] = Field(
+        "call/call-detail-record", description="where your exchange serves call detail records; its pages name both"
+    )
+    time_zone: str = Field("UTC", description="IANA zone of the exchange's timestamps, which its pages do not tell")
+    answered_leg: Literal["contact", "call"] = Field(
+        "contact", description="call: trust the status of the whole call, where call_flow does not name the number"
+    )
 
     @field_validator("time_zone")
     @classmethod
@@ -160,13 +160,13 @@ class Nexbro:
     async def _result_from_list(self, call: RememberedCall) -> CallReport:
         """A wrong ``cdr_path`` answers 404 for ever; then the list still shows a call that has ended."""
         if self._sender.now() - call.sent_at >= _LIST_AFTER:
-            listing = await self._list(call)
-            for row in listing.rows:
+            for row in (await self._list(call)).rows:
                 if call.call_id == _uuid(row):
                     return self._report(row, call)
-        return _pending(call, "404", "no call detail record yet")
+        return answers.pending(call, "404", "no call detail record yet")
 
     async def find(self, call: RememberedCall, canary: RememberedCall | None) -> Finding:
+        """A row without its parts does not tell who answered; then the call is found and its record is asked later."""
         as_of = self._sender.now()
         listing = await self._list(call)
         if listing.fault:
@@ -175,7 +175,8 @@ class Nexbro:
         if ours:
             row = min(ours, key=lambda each: self._started(each) or 0.0)
             report = self._report(row, call)
-            return Finding(FindingKind.FOUND, as_of, report.call_id, report)
+            told = "call_flow" in row or report.disposition is not Disposition.ANSWERED
+            return Finding(FindingKind.FOUND, as_of, report.call_id, report if told else None)
         return await self._absence(call, canary, listing, as_of)
 
     async def _absence(
@@ -231,7 +232,6 @@ class Nexbro:
             ("to", self._written(max(self._sender.now(), call.sent_at) + 2 * _CLOCKS_APART)),
             ("call_direction[0]", "outbound"),
             ("query", answers.digits(call.phone)),
-            ("sort_by", "start_time"),
             ("direction", "desc"),
             ("per_page", str(_PER_PAGE)),
             ("page", str(page)),
@@ -248,7 +248,7 @@ class Nexbro:
         ended_at = answers.instant(_first(record, "end_time", "end_epoch"), self._zone)
         disposition = _disposition(leg, cause)
         if disposition is None and ended_at is None:
-            return _pending(call, raw, "the record has no end and no known status")
+            return answers.pending(call, raw, "the record has no end and no known status")
         report = CallReport(
             ReportStatus.FINAL,
             call.attempt_id,
@@ -373,12 +373,6 @@ def _talked(leg: _Leg, ended_at: float | None) -> int | None:
     if said is not None or leg.answered_at is None or ended_at is None:
         return said
     return answers.whole_seconds(ended_at - leg.answered_at)
-
-
-def _pending(call: RememberedCall, raw: str, reason: str) -> CallReport:
-    return CallReport(
-        ReportStatus.PENDING, call.attempt_id, call_id=call.call_id, our_ref=call.our_ref, raw=raw, reason=reason
-    )
 
 
 def _data(answer: Reply) -> object:
