@@ -55,8 +55,10 @@ def test_every_fault_is_told_at_once_by_its_key() -> None:
     # When it is checked, Then each is a sentence of its own
     assert check_line(line) == [
         "lines.recall.credentials.api_key is missing; nexbro needs it, as env:NAME or file:PATH",
-        "lines.recall.credentials.token is not a credential of nexbro;"
-        + " remove it, or choose from api_key, webhook_secret",
+        (
+            "lines.recall.credentials.token is not a credential of nexbro; "
+            "remove it, or choose from api_key, webhook_secret"
+        ),
         "lines.recall.options.extension: input should be a valid string",
         "lines.recall.options.cdr_path: input should be 'call/call-detail-record' or 'call-detail-record'",
         "lines.recall.options.time_zone: not an IANA time zone; write it like Europe/Istanbul",
