@@ -5,11 +5,15 @@ replayed finds in the database what is to be done, or finds nothing to do.
 """
 
 import os
+from pathlib import Path
 
 from kombu import Queue
 
+from campaign.config import load_settings
+
 # Where the hints travel. Required here: the embedded broker of one machine sets it for the worker that it starts.
-broker_url = os.environ.get("CAMPAIGN_BROKER_URL", "redis://127.0.0.1:6379/0")
+# Read as every other setting is: environment or campaign.toml, and a password may stand in a file (file:PATH).
+broker_url = load_settings({}, os.environ, Path.cwd()).broker_url or "redis://127.0.0.1:6379/0"
 
 # A worker that starts before its broker waits for it, and one that loses it comes back, without a person.
 broker_connection_retry_on_startup = True
