@@ -32,6 +32,7 @@ from campaign.storage.upsert import insert_new
 
 RECEIVING, RECEIVED, READING = UploadState.RECEIVING, UploadState.RECEIVED, UploadState.READING
 VISIBLE, FAILED = UploadState.VISIBLE, UploadState.FAILED
+_COUNTED = {"preserve_rowcount": True}  # without it an insert's row count is -1
 _STAGED = ("upload_id", "row_no", "phone", "phone_as_given", "variables")
 
 
@@ -168,7 +169,7 @@ def stage(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
     if connection.dialect.name == "postgresql":
         return _copy(connection, rows)
     statement = sqlite.insert(staged_targets).on_conflict_do_nothing()
-    return connection.execute(statement, list(rows), execution_options={"preserve_rowcount": True}).rowcount
+    return connection.execute(statement, list(rows), execution_options=_COUNTED).rowcount
 
 
 def _copy(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -209,7 +210,8 @@ def publish(connection: Connection, hold: Hold, fresh: Mapping[str, Any]) -> tup
         .order_by(staged_targets.c.row_no)
     )
     into = postgresql.insert(targets) if connection.dialect.name == "postgresql" else sqlite.insert(targets)
-    made = connection.execute(into.from_select([*_STAGED, *fixed], rows).on_conflict_do_nothing()).rowcount
+    statement = into.from_select([*_STAGED, *fixed], rows).on_conflict_do_nothing()
+    made = connection.execute(statement, execution_options=_COUNTED).rowcount
     own = _own_targets(connection, hold) if hold.again else made
     _clear(connection, hold.id, staged_targets, upload_chunks)
     return made, own
