@@ -30,6 +30,9 @@ LINE = Line(
 )
 
 
+_refs = count(1)
+
+
 class LocalThrottle:
     """The pure reservation over a dictionary and this process's clock."""
 
@@ -84,8 +87,6 @@ def numbers(how_many: int) -> list[str]:
 
 def outside(store: Store, rules: Mapping[str, LookRules] | None = None, **changes: Any) -> Outside:
     rules = rules or {LINE.name: LookRules(poll=LINE.poll)}
-    refs = count(1)
-
     async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.to_thread(work, *arguments)
 
@@ -95,7 +96,7 @@ def outside(store: Store, rules: Mapping[str, LookRules] | None = None, **change
         "clock": SystemClock(),
         "recorder": Recorder(store, rules, in_thread),
         "rules": rules,
-        "new_ref": lambda: f"{next(refs):032x}",
+        "new_ref": lambda: f"{next(_refs):032x}",
         "in_thread": in_thread,
         "stopping": lambda: False,
     }

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from campaign.domain.line import Line
 from campaign.providers.http import LineSender
@@ -160,7 +162,9 @@ async def _assemble(runtime: Runtime, loop: asyncio.AbstractEventLoop, threads: 
     async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
         return await loop.run_in_executor(threads, lambda: work(*arguments))
 
-    redis = Redis.from_url(_broker(runtime), socket_timeout=5.0, socket_connect_timeout=5.0)
+    # No retries: a pace that cannot be had now is asked for by the next order; a call must not wait for it.
+    once = Retry(NoBackoff(), 0)
+    redis = Redis.from_url(_broker(runtime), socket_timeout=5.0, socket_connect_timeout=5.0, retry=once)
     run: Callable[..., Awaitable[Any]] = in_thread
     outside = Outside(
         store=runtime.store,

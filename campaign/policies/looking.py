@@ -70,3 +70,9 @@ def next_doubt_look(rules: LookRules, sent_at: float, looks: int, give_up_at: fl
 def doubt_gives_up_at(rules: LookRules, now: float) -> float:
     """An unconfirmed attempt is looked for as long as a call may last plus the time a proof of absence takes."""
     return now + rules.poll.give_up_after + rules.absence_counts_after
+
+
+def conflict_proves_within(rules: LookRules) -> float:
+    """Seconds after a lost call was given up within which `already queued` is taken to be about it: as long as a call
+    may last, twice over, since a queue may hold it too."""
+    return 2 * rules.poll.give_up_after + rules.absence_counts_after

@@ -80,6 +80,7 @@ class Dialer:
     _resting: dict[int, float] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _in_air: int = 0
+    _leaving: int = 0
     _running: bool = False
     _turn: int = 0
     _pace: float = 1.0
@@ -109,9 +110,9 @@ class Dialer:
         while self._may_go_on(until):
             found = await self._claim(until)
             if not self._held:
-                if found is None or not (found.looked_at or found.full):
+                if not self._more_to_come(found):
                     return
-                if not found.looked_at:
+                if found is None or not found.looked_at:
                     await asyncio.sleep(LINGER)
                 continue
             await self._sleep_until(await self._give_start_times())
@@ -119,6 +120,10 @@ class Dialer:
     def _may_go_on(self, until: float) -> bool:
         outside = self.outside
         return outside.clock.monotonic() < until and not outside.stopping() and not outside.recorder.troubled
+
+    def _more_to_come(self, found: Claim | None) -> bool:
+        """Due targets that a gate postponed, room that may come free, a call that may miss its start time."""
+        return self._leaving > 0 or found is None or found.looked_at > 0 or found.full
 
     # --- claiming
 
@@ -185,6 +190,15 @@ class Dialer:
     # --- leaving
 
     async def _leave(self, window: Sequence[tuple[float, _Held]]) -> None:
+        self._leaving += 1
+        try:
+            await self._leave_in_time(window)
+        finally:
+            self._leaving -= 1
+        if not self._running:
+            self._give_back_all("its start time was missed")
+
+    async def _leave_in_time(self, window: Sequence[tuple[float, _Held]]) -> None:
         await self._sleep_until(window[0][0] - LEAD)
         going = await self._confirmed(window)
         for at, held in going:
@@ -193,8 +207,6 @@ class Dialer:
                 self._held.append(held)  # its moment has passed: it asks for another
             else:
                 self._start(self._send(held))
-        if not self._running:
-            self._give_back_all("its start time was missed")
 
     async def _confirmed(self, window: Sequence[tuple[float, _Held]]) -> list[tuple[float, _Held]]:
         outside = self.outside

@@ -14,7 +14,7 @@ from campaign.domain.verdicts import Verdict, VerdictKind
 from campaign.policies.events import Answered, Event, ProvedByConflict, Step
 from campaign.policies.lifecycle import decide
 from campaign.policies.line_health import Signal, after_signals
-from campaign.policies.looking import LookRules
+from campaign.policies.looking import LookRules, conflict_proves_within
 from campaign.storage import attempt_rows, campaign_rows, line_rows
 from campaign.storage.attempt_rows import Pair
 from campaign.storage.engine import Connection, Store
@@ -76,7 +76,7 @@ def _adoptions(connection: Connection, desk: _Desk, happened: Sequence[Happened]
         pair = desk.pairs.get(attempt_id)
         if pair is None or not isinstance(event, Answered) or event.verdict.kind is not VerdictKind.CONFLICT:
             continue
-        oldest = desk.now - _rules(desk, pair.line).poll.give_up_after
+        oldest = desk.now - conflict_proves_within(_rules(desk, pair.line))
         earlier = attempt_rows.unknown_before(connection, pair.line, pair.phone, attempt_id, oldest)
         if earlier is not None:
             desk.pairs |= attempt_rows.lock_pairs(connection, [earlier])

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -45,7 +46,8 @@ def receive(store: Store, line: Line, delivery: WebhookDelivery) -> bool:
     kept = {name: value for name, value in delivery.headers.items() if name not in SECRET_HEADERS}
     query = {name: value for name, value in delivery.query.items() if name not in SECRET_QUERY}
     trust = b"verified" if delivery.verified else b"hint"  # a forged copy must not hide the true one
-    digest = hashlib.sha256(trust + b"\0" + delivery.body).hexdigest()
+    said = json.dumps(sorted(query.items())).encode()  # some providers say everything in the address
+    digest = hashlib.sha256(b"\0".join((trust, said, delivery.body))).hexdigest()
     with store.write() as connection:
         now = store.now(connection)
         return inbox.store_delivery(
@@ -73,7 +75,9 @@ class InboxReader:
 
     async def _handle(self, stored: StoredDelivery) -> None:
         delivery = WebhookDelivery(stored.headers, stored.query, stored.body, stored.received_at, stored.verified)
-        reports = [await self.provider.identify(report) for report in self.provider.read_webhook(delivery)]
+        said = self.provider.read_webhook(delivery)
+        matched = await self.outside.in_thread(_matched, self.outside.store, self.line.name, said)
+        reports = [r if r.attempt_id is not None else await self.provider.identify(r) for r in matched]
         await self.outside.in_thread(self._apply, stored, reports)
 
     def _apply(self, stored: StoredDelivery, reports: Sequence[CallReport]) -> None:
@@ -111,6 +115,11 @@ def _take(store: Store, line: str) -> list[StoredDelivery]:
     with store.write() as connection:
         now = store.now(connection)
         return inbox.take(connection, line, now, now + HANDLING_LEASE, MOST)
+
+
+def _matched(store: Store, line: str, reports: Sequence[CallReport]) -> list[CallReport]:
+    with store.read() as connection:
+        return [_match(connection, line, report) for report in reports]
 
 
 def _match(connection: Connection, line: str, report: CallReport) -> CallReport:

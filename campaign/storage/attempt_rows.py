@@ -165,12 +165,12 @@ def ids_live_by_phone(connection: Connection, line: str, phones: Iterable[str]) 
 
 
 def unknown_before(connection: Connection, line: str, phone: str, attempt_id: int, since: float) -> int | None:
-    """The newest earlier attempt on the number through this line whose end nobody could tell, not older than
-    ``since``."""
+    """The newest earlier attempt on the number through this line whose end nobody could tell, given up not
+    before ``since``."""
     query = (
         select(attempts.c.id)
         .where(attempts.c.phone == phone, attempts.c.line == line, attempts.c.id < attempt_id)
-        .where(attempts.c.claimed_at >= since)
+        .where(func.coalesce(attempts.c.ended_at, attempts.c.claimed_at) >= since)
         .where((attempts.c.state == AttemptState.UNCONFIRMED) | (attempts.c.disposition == Disposition.UNKNOWN))
         .order_by(attempts.c.id.desc())
         .limit(1)

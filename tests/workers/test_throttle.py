@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from campaign.domain.errors import OutOfReach
 from campaign.domain.pace import Reservation, Want
@@ -85,7 +87,7 @@ def test_a_flush_costs_a_pause_and_no_burst(clean_redis_url: str) -> None:
 
 def test_no_redis_is_no_call() -> None:
     async def work() -> None:
-        async with Redis(port=1) as client:
+        async with Redis(port=1, retry=Retry(NoBackoff(), 0)) as client:
             await RedisThrottle(client).reserve("line", 1.0, [Want("campaign:1", 1)])
 
     with pytest.raises(OutOfReach, match="the broker does not answer"):

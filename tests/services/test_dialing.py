@@ -1,0 +1,283 @@
+"""Dialling against a real database: who is rung, when, and what every answer leaves behind."""
+
+import asyncio
+from bisect import bisect_left
+from collections import Counter
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from campaign.domain.plan import Caps, Pace, Plan
+from campaign.domain.states import AttemptState, CampaignState, LineState, TargetState
+from campaign.domain.verdicts import (
+    PauseFault,
+    Verdict,
+    VerdictKind,
+    bad_number,
+    conflict,
+    line_not_ready,
+    not_sent,
+    pause,
+    placed,
+    refused_call,
+    throttled,
+    unconfirmed,
+)
+from campaign.policies.looking import LookRules
+from campaign.services.dialing import Dialer
+from campaign.services.sweeping import sweep
+from campaign.storage.engine import Store
+from campaign.storage.schema import attempts, campaigns, do_not_call, events, lines, targets
+from tests.clock import FakeClock
+from tests.engine import LINE, ScriptedProvider, add_campaign, dial_once, numbers, outside
+
+
+def rows(store: Store, table: Any) -> list[Any]:
+    with store.read() as connection:
+        return list(connection.execute(select(table).order_by(table.c.id)))
+
+
+def dial(store: Store, provider: ScriptedProvider, seconds: float = 2.0, line: Any = LINE) -> None:
+    async def run() -> None:
+        await dial_once(Dialer(line, provider, outside(store)), seconds)
+
+    asyncio.run(run())
+
+
+def test_every_number_is_rung_once_and_becomes_placed(store: Store) -> None:
+    # Given a campaign of two hundred numbers
+    phones = numbers(200)
+    add_campaign(store, phones)
+    provider = ScriptedProvider()
+    # When the line is dialled
+    dial(store, provider)
+    # Then each rang once and waits for its result
+    assert Counter(phone for _, phone in provider.rung) == Counter(phones)
+    assert {(a.state, a.counted) for a in rows(store, attempts)} == {("placed", True)}
+    assert {t.state for t in rows(store, targets)} == {"calling"}
+
+
+def test_two_processes_and_two_campaigns_ring_no_number_twice(store: Store) -> None:
+    # Given two campaigns that share half of their numbers, and two processes that dial at once
+    phones = numbers(150)
+    add_campaign(store, phones[:100], name="first")
+    add_campaign(store, phones[50:], name="second")
+    provider = ScriptedProvider()
+
+    async def both() -> None:
+        here = outside(store)
+        there = outside(store, throttle=here.throttle)
+        await asyncio.gather(*(dial_once(Dialer(LINE, provider, side), 1.0) for side in (here, there)))
+
+    # When they dial
+    asyncio.run(both())
+    # Then a number with a live call is left alone by whoever comes second
+    assert Counter(phone for _, phone in provider.rung) == Counter(phones)
+    waiting = [t for t in rows(store, targets) if t.state == TargetState.WAITING]
+    assert {t.reason for t in waiting} == {"another call to this number is live"}
+    assert len(waiting) == 50
+
+
+def test_the_line_is_never_fuller_than_its_limit(store: Store) -> None:
+    # Given room for seven calls in flight
+    add_campaign(store, numbers(40))
+    line = LINE.model_copy(update={"max_in_flight": 7})
+    provider = ScriptedProvider()
+    # When it is dialled for a while
+    dial(store, provider, 0.6, line)
+    # Then seven are out and the others wait for room
+    assert len(provider.rung) == 7
+
+
+def test_pace_holds_for_the_line_and_for_a_campaign_of_its_own(store: Store) -> None:
+    # Given a fast line and two campaigns, one of them held to ten calls a second
+    add_campaign(store, numbers(400)[:300], name="quick")
+    add_campaign(store, numbers(400)[300:], name="slow", plan=Plan(pace=Pace(calls_per_second=10.0)))
+    slow = set(numbers(400)[300:])
+    provider = ScriptedProvider()
+    line = LINE.model_copy(update={"calls_per_second": 120.0})
+    # When the line is dialled for two seconds
+    dial(store, provider, 2.0, line)
+    # Then neither limit is passed in any sliding second, and the slow campaign does not hold up the quick one
+    every = [at for at, _ in provider.rung]
+    held = [at for at, phone in provider.rung if phone in slow]
+    assert most_in_a_second(every) <= 120
+    assert most_in_a_second(held) <= 11
+    assert len(every) > 180
+    assert len(held) >= 12
+
+
+def most_in_a_second(times: list[float]) -> int:
+    ordered = sorted(times)
+    return max(bisect_left(ordered, at + 1.0) - i for i, at in enumerate(ordered))
+
+
+A, B = numbers(2)
+
+ANSWERS: list[tuple[Verdict, str, str, int]] = [
+    # verdict, attempt state, target state, real attempts
+    (placed("x"), "placed", "calling", 1),
+    (conflict("already queued"), "refused", "waiting", 0),
+    (throttled("slow down", 2.0), "refused", "waiting", 0),
+    (refused_call("setup failed"), "refused", "waiting", 1),
+    (bad_number("no such number"), "refused", "done", 1),
+    (line_not_ready("extension not registered"), "refused", "waiting", 0),
+    (pause(PauseFault.AUTH, "key refused"), "refused", "waiting", 0),
+    (not_sent("connection refused"), "released", "waiting", 0),
+    (unconfirmed("read timeout"), "unconfirmed", "calling", 0),
+]
+
+
+def test_the_table_of_answers_is_whole() -> None:
+    assert {verdict.kind for verdict, *_ in ANSWERS} == set(VerdictKind)
+
+
+@pytest.mark.parametrize(("verdict", "attempt", "target", "counted"), ANSWERS, ids=lambda v: getattr(v, "kind", None))
+def test_what_each_answer_leaves(store: Store, verdict: Verdict, attempt: str, target: str, counted: int) -> None:
+    # Given one number whose provider answers so
+    add_campaign(store, [A])
+    # When it is dialled
+    dial(store, ScriptedProvider({A: [verdict]}))
+    # Then attempt, target and count are as DESIGN says
+    [row], [of_target] = rows(store, attempts), rows(store, targets)
+    assert (row.state, row.verdict) == (attempt, verdict.kind)
+    assert (of_target.state, of_target.attempts) == (target, counted)
+
+
+def test_a_refused_key_pauses_the_campaign_and_costs_nobody_an_attempt(store: Store) -> None:
+    # Given a provider that refuses the key
+    phones = numbers(30)
+    add_campaign(store, phones)
+    refusal = pause(PauseFault.AUTH, "the provider refused the key")
+    # When the line is dialled
+    dial(store, ScriptedProvider({phone: [refusal] * 9 for phone in phones}))
+    # Then the campaign stands still, says why, and every number waits with no attempt counted
+    [campaign] = rows(store, campaigns)
+    assert campaign.state == CampaignState.PAUSED
+    assert campaign.why == "auth: the provider refused the key"
+    assert {(t.state, t.attempts) for t in rows(store, targets)} == {("waiting", 0)}
+
+
+def test_throttling_silences_the_line_and_halves_its_pace(store: Store, clock: FakeClock) -> None:
+    # Given a provider that says 429, retry after thirty seconds
+    add_campaign(store, numbers(1))
+    dial(store, ScriptedProvider({A: [throttled("too many requests", 30.0)]}))
+    with store.read() as connection:
+        line = connection.execute(select(lines)).one()
+    assert (line.state, line.pace_factor, line.not_before) == (LineState.SILENT, 0.5, clock.now() + 30)
+    # When it is dialled before and after that
+    provider = ScriptedProvider()
+    clock.advance(29.0)
+    dial(store, provider, 0.2)
+    assert provider.rung == []
+    clock.advance(2.0)
+    dial(store, provider)
+    # Then only after
+    assert len(provider.rung) == 1
+
+
+def test_five_failures_open_the_breaker_and_one_probe_closes_it(store: Store, clock: FakeClock) -> None:
+    # Given a provider that cannot be reached
+    phones = numbers(20)
+    add_campaign(store, phones)
+    dial(store, ScriptedProvider({phone: [not_sent("connection refused")] for phone in phones}))
+    with store.read() as connection:
+        assert connection.execute(select(lines.c.state)).scalar_one() == LineState.BROKEN
+    # When its time has come
+    clock.advance(400.0)
+    provider = ScriptedProvider()
+    dial(store, provider, 0.3)
+    # Then one call goes first, and its success lets the others follow
+    with store.read() as connection:
+        assert connection.execute(select(lines.c.state)).scalar_one() == LineState.SLOWED
+    assert sum(a.probe for a in rows(store, attempts)) == 1
+    assert provider.rung
+
+
+@pytest.mark.parametrize("deed", ["pause", "list"])
+def test_every_gate_is_asked_again_at_the_last_moment(store: Store, deed: str) -> None:
+    # Given a claimed call, and a pause or an opt-out that commits before it leaves
+    add_campaign(store, [A])
+    provider = ScriptedProvider()
+    side = outside(store)
+    work = side.in_thread
+
+    async def in_thread(step: Any, *arguments: Any) -> Any:
+        if step.__name__ == "confirm":
+            with store.write() as connection:
+                if deed == "pause":
+                    connection.execute(update(campaigns).values(state=CampaignState.PAUSED))
+                else:
+                    connection.execute(insert(do_not_call).values(phone=A, reason="asked", added_at=0.0))
+        return await work(step, *arguments)
+
+    side.in_thread = in_thread
+    # When its moment comes
+    asyncio.run(dial_once(Dialer(LINE, provider, side), 0.5))
+    # Then it does not ring
+    assert provider.rung == []
+    [target] = rows(store, targets)
+    assert target.state == (TargetState.WAITING if deed == "pause" else TargetState.SKIPPED)
+    assert {a.state for a in rows(store, attempts)} == {AttemptState.RELEASED}
+
+
+def test_a_commit_that_is_not_confirmed_sends_nothing(store: Store) -> None:
+    # Given a database that is lost while `sending` is committed
+    add_campaign(store, [A])
+    provider = ScriptedProvider()
+    side = outside(store)
+    work = side.in_thread
+
+    async def in_thread(step: Any, *arguments: Any) -> Any:
+        done = await work(step, *arguments)
+        if step.__name__ == "confirm":
+            raise ConnectionError("server closed the connection unexpectedly")
+        return done
+
+    side.in_thread = in_thread
+    # When the line is dialled
+    asyncio.run(dial_once(Dialer(LINE, provider, side), 0.3))
+    # Then nothing was sent although the commit had happened, and the number is free again
+    assert provider.rung == []
+    assert {a.state for a in rows(store, attempts)} == {AttemptState.RELEASED}
+    assert {t.state for t in rows(store, targets)} == {TargetState.WAITING}
+
+
+def test_a_conflict_adopts_the_earlier_call_that_nobody_could_confirm(store: Store, clock: FakeClock) -> None:
+    # Given an attempt that ended unknown, and a plan that lets the number be tried again
+    add_campaign(store, [A], plan=Plan(on_unknown="retry"))
+    dial(store, ScriptedProvider({A: [unconfirmed("read timeout")]}))
+    clock.advance(1100.0)
+    sweep(store, {LINE.name: LookRules(poll=LINE.poll)})
+    assert rows(store, attempts)[0].disposition == "unknown"
+    clock.advance(600.0)
+    # When the next try meets "already queued"
+    dial(store, ScriptedProvider({A: [conflict("already in the call queue")]}))
+    # Then the first attempt is the call, the second is none, and nothing more is counted
+    first, second = rows(store, attempts)
+    assert (first.state, first.disposition) == (AttemptState.PLACED, None)
+    assert second.state == AttemptState.REFUSED
+    [target] = rows(store, targets)
+    assert (target.state, target.attempt_id, target.attempts) == (TargetState.CALLING, first.id, 1)
+
+
+def test_a_cap_on_rings_a_day_counts_other_campaigns_too(store: Store, clock: FakeClock) -> None:
+    # Given a number that another campaign has rung within the day
+    add_campaign(store, [A], name="first")
+    dial(store, ScriptedProvider({A: [refused_call("setup failed")]}))
+    add_campaign(store, [A], name="second", plan=Plan(caps=Caps(per_day=1)))
+    # When the second campaign's turn comes
+    provider = ScriptedProvider()
+    dial(store, provider, 0.3)
+    # Then it waits until the day is over
+    held = [t for t in rows(store, targets) if t.reason == "already called 1 times in 24 hours"]
+    assert [t.due_at for t in held] == [clock.now() + 86_400]
+
+
+def test_doubts_and_conflicts_leave_an_event_without_the_number(store: Store) -> None:
+    add_campaign(store, [A, B])
+    dial(store, ScriptedProvider({A: [unconfirmed("read timeout")], B: [conflict("already queued", "409")]}))
+    found = rows(store, events)
+    assert {event.kind for event in found} == {"doubt", "conflict"}
+    assert A not in str([event.detail for event in found])
