@@ -69,7 +69,8 @@ class SimulatorOptions(Words):
 
     ``port`` 0 takes a free one. ``keys`` names the one credential a dialect accepts; without it any will do (and the
     sandbox's own dialect needs none). ``calls_per_second`` and ``max_live`` make the provider refuse with 429 what goes
-    beyond, per account. ``list_lag`` and ``result_lag`` delay what lists and results show, for every call.
+    beyond, per account. ``page_size`` is that of the sandbox's own list. ``list_lag`` and ``result_lag`` delay what
+    lists and results show, for every call.
     """
 
     host: str = "127.0.0.1"

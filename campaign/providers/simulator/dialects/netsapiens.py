@@ -13,6 +13,7 @@ from campaign.providers.simulator.wire import Answer, Request, json_answer
 BASE = "(?:/ns-api/v2)?"
 USER = f"{BASE}/domains/([^/]+)/users/([^/]+)"
 UNSET = "0000-00-00T00:00:00+00:00"
+LIMIT = 1000
 PHONE_DIGITS = 7
 """The contact is the leg whose user has at least as many digits; agents and extensions have fewer."""
 
@@ -168,7 +169,7 @@ class NetSapiens:
             and dialled in call.order.dialled
             and wanted in ("", call.order.ref)
         ]
-        return found[start : start + min(limit, ask.options.page_size)]
+        return found[start : start + min(limit, LIMIT)]
 
     def _cdr(self, call: Call) -> dict[str, Any]:
         order = call.order

@@ -196,7 +196,9 @@ def _served(options: SimulatorOptions, nested: str | None) -> bool:
 
 
 def _legs(call: Call) -> list[dict[str, Any]]:
-    """The extension's leg, which always answers here, and the contact's."""
+    """The extension's leg, which always answers here, and the contact's; none where nobody can tell how it ended."""
+    if call.outcome is Disposition.UNKNOWN:
+        return []
     extension = {
         "destination_number": call.order.details["extension"],
         "forwarding_enabled": False,

@@ -9,6 +9,7 @@ from campaign.providers.simulator.faults import Place
 from campaign.providers.simulator.options import SimulatorOptions
 from campaign.providers.simulator.wire import Answer, Request, json_answer
 
+LIMIT = 100
 SUNSET = (("Deprecation", "true"), ("Sunset", "Sat, 11 Jul 2026 00:00:00 GMT"))
 """Carried by every answer on the routes that v1 replaced (migration page of 2026-06)."""
 
@@ -82,7 +83,7 @@ class Pathors:
         """A case-sensitive match over ids and variables, newest first. (The real one reads the whole session.)"""
         body = ask.request.fields
         wanted, offset = text(body.get("search_string")), _whole(body.get("offset"), 0)
-        limit = min(_whole(body.get("limit"), 50), ask.options.page_size)
+        limit = min(_whole(body.get("limit"), 50), LIMIT)
         found = [call for call in self._sessions(ask) if _holds(call, wanted)]
         page = ask.kept([record(call, ask.now) for call in found[offset : offset + limit]])
         if ask.foreign:
@@ -99,7 +100,7 @@ class Pathors:
         return json_answer(200, {"sessionId": call.id, "state": state})
 
     def sessions(self, ask: Ask) -> Answer:
-        size = min(_whole(ask.request.word("pageSize"), 20), ask.options.page_size)
+        size = min(max(_whole(ask.request.word("pageSize"), 20), 1), LIMIT)
         page = max(_whole(ask.request.word("page"), 1), 1)
         found = self._sessions(ask)
         items = [_summary(call, ask.now) for call in ask.kept(found[(page - 1) * size : page * size])]
