@@ -1,0 +1,127 @@
+"""``doctor``: one look at everything that a campaign depends on."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import click
+
+from campaign.cli.command import Command, Session, json_flag, pass_session
+from campaign.cli.output import print_json, print_table
+from campaign.domain.errors import CampaignError
+
+MOST_SKEW = 2.0
+OLD_ZONES_AFTER = 400.0
+"""Days after which the time zone data may have missed a year's changes of the law."""
+
+GOOD, WARN, BAD = "ok", "look", "fault"
+
+
+class Finding(NamedTuple):
+    """``exit_code`` is that of the fault; a warning has none."""
+
+    what: str
+    result: str
+    said: str
+    exit_code: int = 0
+
+
+@click.command("doctor", cls=Command, examples=["campaign doctor", "campaign doctor --json"])
+@json_flag
+@pass_session
+def doctor_command(session: Session, as_json: bool) -> None:
+    """Check settings, database, broker, lines, workers and clocks.
+
+    Exit code 2 for a fault of the configuration, 5 where something is out of reach. Nobody is called, no key is used:
+    `campaign lines check` does that.
+    """
+    findings = list(_findings(session))
+    if as_json:
+        print_json([{"what": f.what, "result": f.result, "said": f.said} for f in findings])
+    else:
+        print_table(("what", "result", "said"), [finding[:3] for finding in findings])
+    codes = [finding.exit_code for finding in findings if finding.exit_code]
+    if codes:
+        raise click.exceptions.Exit(5 if 5 in codes else codes[0])
+
+
+def _findings(session: Session) -> Iterator[Finding]:
+    settings = _tried("settings", lambda: f"home {session.settings.home}")
+    yield settings
+    yield _zones()
+    if settings.exit_code:
+        return
+    yield _tried("lines", lambda: ", ".join(f"{line.name} ({line.provider})" for line in session.lines.values()))
+    database = _tried("database", lambda: _database(session))
+    yield database
+    if not database.exit_code:
+        tables = _tried("tables", lambda: _tables(session))
+        yield tables
+        yield _clock(session)
+        if not tables.exit_code:
+            yield _workers(session)
+    yield _broker(session)
+
+
+def _tried(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, GOOD, look())
+    except CampaignError as error:
+        return Finding(what, BAD, str(error), error.exit_code)
+
+
+def _database(session: Session) -> str:
+    from sqlalchemy.engine import make_url
+
+    name = make_url(session.settings.database_url).render_as_string(hide_password=True)
+    with session.database.read():
+        return f"{name} answers"
+
+
+def _tables(session: Session) -> str:
+    from campaign.storage.migrate import current
+
+    return f"revision {current(session.store)}"
+
+
+def _clock(session: Session) -> Finding:
+    """Leases and hours go by the database's clock; a machine that disagrees reads its logs wrongly at least."""
+    with session.database.read() as connection:
+        skew = time.time() - session.database.now(connection)
+    if abs(skew) > MOST_SKEW:
+        return Finding("clock", WARN, f"this machine is {skew:+.1f} s off the database's clock; set it by NTP")
+    return Finding("clock", GOOD, f"{skew:+.1f} s off the database's")
+
+
+def _workers(session: Session) -> Finding:
+    from campaign.cli.vitals import workers_seen
+
+    seen = workers_seen(session.store)
+    if seen is not None:
+        return Finding("workers", GOOD, f"seen {seen:.0f} s ago")
+    remedy = (
+        "`campaign up`, or any `campaign run`" if session.settings.embedded else "celery -A workers worker, and beat"
+    )
+    return Finding("workers", WARN, f"none has been seen lately; start {remedy}")
+
+
+def _broker(session: Session) -> Finding:
+    from campaign.cli.broker_ping import ping
+
+    if session.settings.broker_url is None:
+        return Finding("broker", GOOD, "none configured: each command brings its own")
+    fault = ping(session.settings.broker_url)
+    return Finding("broker", BAD, fault, 5) if fault else Finding("broker", GOOD, "answers")
+
+
+def _zones() -> Finding:
+    from importlib.metadata import version
+    from zoneinfo import ZoneInfo
+
+    release = version("tzdata")
+    year = int(release.partition(".")[0])
+    age = (time.time() - time.mktime((year, 1, 1, 0, 0, 0, 0, 1, 0))) / 86_400
+    ZoneInfo("Europe/Berlin")
+    if age > OLD_ZONES_AFTER + 365:
+        return Finding("time zones", WARN, f"tzdata {release} is old; pip install --upgrade tzdata")
+    return Finding("time zones", GOOD, f"tzdata {release}")
