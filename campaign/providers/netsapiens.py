@@ -153,8 +153,9 @@ class Netsapiens:
             return active
         if active:
             return answers.unreachable(call, active)
-        listing = await self._records(call.sent_at - _MARGIN, self._sender.now() + _MARGIN)
-        legs = netsapiens_records.legs_of(listing.records, call.call_id or call.our_ref)
+        call_id = call.call_id or call.our_ref
+        listing = await self._records(call_id, call.sent_at - _MARGIN, self._sender.now() + _MARGIN)
+        legs = netsapiens_records.legs_of(listing.records, call_id)
         if legs:
             return netsapiens_records.report(legs, call, self._options.ring_first)
         if listing.fault or not listing.whole:
@@ -189,27 +190,25 @@ class Netsapiens:
             answered_at=netsapiens_records.answered_at(shown[0]),
         )
 
-    async def _records(self, since: float, until: float) -> _Listing:
-        """The domain's CDRs of a window.
+    async def _records(self, call_id: str, since: float, until: float) -> _Listing:
+        """The domain's CDRs of a window, up to the page that shows the call.
 
-        The schema says that ``start`` counts from 0, the guide pages with 1 and 101: from 0 in steps of 100 the pages
-        touch by either convention, and a record that comes twice is kept once.
+        The schema says that ``start`` counts from 0, the guide pages with 1 and 101: a start of what is known already
+        lets the pages touch by either, and what comes twice is kept once. A page may be shorter than asked for, so only
+        an empty one, or a short one that says nothing new, is the end; a full one that repeats itself is no page.
         """
         found: dict[str, Record] = {}
-        for page in range(_PAGES):
-            answer = await self._sender.send(self._records_request(since, until, page * _LIMIT))
-            if isinstance(answer, Fault):
-                return _Listing(tuple(found.values()), fault=answer.reason)
-            records = answers.read_json(answer.body) if answer.status == 200 else None
-            if not isinstance(records, list):
-                return _Listing(
-                    tuple(found.values()), fault=f"no call detail records in the answer (HTTP {answer.status})"
-                )
-            before = len(found)
-            found |= {netsapiens_records.key(record): record for record in records if isinstance(record, dict)}
-            if len(records) < _LIMIT - 1:  # a start of 0 where counting begins at 1 may give one record less
-                return _Listing(tuple(found.values()), whole=True)
-            if len(found) == before:  # a server that does not page
+        for _ in range(_PAGES):
+            answer = await self._sender.send(self._records_request(since, until, len(found)))
+            records = _array(answer)
+            if isinstance(records, str):
+                return _Listing(tuple(found.values()), fault=records)
+            page = {netsapiens_records.key(record): record for record in records}
+            fresh = page.keys() - found.keys()
+            found |= page
+            if not fresh:
+                return _Listing(tuple(found.values()), whole=len(records) < _LIMIT - 1)
+            if len(records) < _LIMIT - 1 and netsapiens_records.legs_of(found.values(), call_id):
                 break
         return _Listing(tuple(found.values()))
 
@@ -229,8 +228,9 @@ class Netsapiens:
             return Finding(FindingKind.FOUND, as_of, active.call_id, active)
         if active:
             return answers.nothing_found(FindingKind.UNREACHABLE, as_of, active)
-        listing = await self._records(call.sent_at - _MARGIN, as_of + _MARGIN)
-        legs = netsapiens_records.legs_of(listing.records, call.call_id or call.our_ref)
+        call_id = call.call_id or call.our_ref
+        listing = await self._records(call_id, call.sent_at - _MARGIN, as_of + _MARGIN)
+        legs = netsapiens_records.legs_of(listing.records, call_id)
         if legs:
             report = netsapiens_records.report(legs, call, self._options.ring_first)
             return Finding(FindingKind.FOUND, as_of, report.call_id, report)
@@ -247,7 +247,7 @@ class Netsapiens:
         known = canary.call_id or canary.our_ref
         if not netsapiens_records.legs_of(listing.records, known):
             until = min(canary.sent_at + _CANARY_SPAN, as_of) + _MARGIN
-            proof = await self._records(canary.sent_at - _MARGIN, until)
+            proof = await self._records(known, canary.sent_at - _MARGIN, until)
             if proof.fault:
                 return answers.nothing_found(FindingKind.UNREACHABLE, as_of, proof.fault)
             if not netsapiens_records.legs_of(proof.records, known):
@@ -297,6 +297,16 @@ def _accepted(answer: Reply, our_ref: str, raw: str) -> Verdict:
 
 def _message(answer: Reply) -> str:
     return answers.word((answers.read_object(answer.body) or {}).get("message"))
+
+
+def _array(answer: Reply | Fault) -> list[Record] | str:
+    """The records of one page, or why there are none to read."""
+    if isinstance(answer, Fault):
+        return answer.reason
+    records = answers.read_json(answer.body) if answer.status == 200 else None
+    if not isinstance(records, list):
+        return f"no call detail records in the answer (HTTP {answer.status})"
+    return [record for record in records if isinstance(record, dict)]
 
 
 def _rfc3339(moment: float) -> str:

@@ -209,20 +209,21 @@ class Nexbro:
         return answers.instant(_first(row, "start_time", "start_epoch"), self._zone)
 
     async def _list(self, call: RememberedCall) -> _Listing:
-        """The rows around the time of ``call`` that name its number."""
+        """The rows around the time of ``call`` that name its number, up to the page that shows it.
+
+        ``page`` is not documented and a page may be shorter than asked for, so only an empty page, or a short one that
+        says nothing new, is the end.
+        """
         rows: list[dict[str, object]] = []
-        seen: set[str] = set()
         for page in range(1, _PAGES + 1):
             answer = await self._sender.send(self._list_request(call, page))
             found = _page(answer)
             if isinstance(found, str):
                 return _Listing(tuple(rows), fault=found)
-            fresh = [row for row in found if repr(row) not in seen]
+            if not (fresh := [row for row in found if row not in rows]):
+                return _Listing(tuple(rows), whole=len(found) < _PER_PAGE)
             rows += fresh
-            seen.update(repr(row) for row in fresh)
-            if len(found) < _PER_PAGE:
-                return _Listing(tuple(rows), whole=True)
-            if not fresh:  # `page` is not documented: an exchange that ignores it repeats itself
+            if any(self._is_of(row, call) for row in fresh):
                 break
         return _Listing(tuple(rows))
 

@@ -56,8 +56,7 @@ def check_line(line: Line) -> list[str]:
 
 
 def _credential_faults(line: Line, kind: type[Provider]) -> Iterator[str]:
-    optional = {"webhook_secret"} if kind.capabilities.webhook else set()
-    taken = sorted(kind.credentials | optional)
+    taken = sorted(kind.credentials | _optional_credentials(kind))
     for name in sorted(kind.credentials - line.credentials.keys()):
         yield f"lines.{line.name}.credentials.{name} is missing; {kind.name} needs it, as env:NAME or file:PATH"
     for name, secret in sorted(line.credentials.items()):
@@ -68,6 +67,12 @@ def _credential_faults(line: Line, kind: type[Provider]) -> Iterator[str]:
             yield f"{key} is empty; put the secret where the line's reference points"
         elif not (secret.get_secret_value().isascii() and secret.get_secret_value().isprintable()):
             yield f"{key} holds a line break or another sign that no key has; correct it where its reference points"
+
+
+def _optional_credentials(kind: type[Provider]) -> frozenset[str]:
+    """``webhook_secret`` wherever there are webhooks, and what a class lists in ``optional_credentials``."""
+    listed: frozenset[str] = getattr(kind, "optional_credentials", frozenset())
+    return listed | {"webhook_secret"} if kind.capabilities.webhook else listed
 
 
 def _option_faults(line: Line, kind: type[Provider]) -> Iterator[str]:

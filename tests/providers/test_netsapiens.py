@@ -112,6 +112,18 @@ class TestNetsapiens(ProviderContract):
         assert report.disposition is Disposition.BUSY
         assert len(sender.requests) == 4
 
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_pages_shorter_than_asked_for_are_no_end(self, first: int) -> None:
+        # Given a server that gives ten records a page whatever is asked, and ours is the 25th
+        records = [record(number) for number in range(24)] + [record(24, {"call-orig-call-id": OUR_REF})]
+
+        def answer(request: Request) -> Reply | Fault:
+            start = max(int(dict(request.query).get("start", "0")) - first, 0)
+            return NOT_FOUND if "/calls/" in request.path else reply(200, records[start : start + 10])
+
+        finding = drive(self.make(PlayedSender(answer)).find(self.remembered(call_id=None), self.canary()))
+        assert finding.kind is FindingKind.FOUND
+
     def test_records_that_do_not_end_prove_nothing(self) -> None:
         # Given a server that answers every page with the same hundred records
         page = reply(200, [record(number) for number in range(100)])

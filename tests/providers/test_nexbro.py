@@ -99,6 +99,17 @@ class TestNexbro(ProviderContract):
         assert (finding.kind, finding.call_id) == (FindingKind.FOUND, CALL_ID)
         assert [dict(request.query)["page"] for request in sender.requests] == ["1", "2"]
 
+    def test_pages_shorter_than_asked_for_are_no_end(self) -> None:
+        # Given an exchange that gives ten rows a page whatever is asked, and the call is the 25th
+        rows = [record(call_uuid=f"x-{number}", destination_number="14155550177") for number in range(24)] + [record()]
+
+        def answer(request: Request) -> Reply | Fault:
+            page = int(dict(request.query)["page"])
+            return reply(200, {"data": {"data": rows[page * 10 - 10 : page * 10]}})
+
+        finding = drive(self.make(PlayedSender(answer)).find(self.remembered(call_id=None), self.canary()))
+        assert (finding.kind, finding.call_id) == (FindingKind.FOUND, CALL_ID)
+
     def test_a_list_that_ignores_the_page_is_blind(self) -> None:
         # Given an exchange that answers every page with the same full one
         full = [record(call_uuid=f"x-{number}", destination_number="14155550177") for number in range(100)]
