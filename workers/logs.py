@@ -4,7 +4,7 @@ import logging
 import re
 
 QUIET = ("httpx", "httpcore", "aiohttp", "urllib3", "kombu", "amqp", "redis")
-_PHONE = re.compile(r"\+?\d[\d\s().-]{6,18}\d")
+_PHONE = re.compile(r"\+\d[\d\s().-]{6,18}\d|(?<![\d.:-])\d{9,15}(?![\d.:-])")
 _SECRET = re.compile(r"(?i)\b(authorization|x-api-key|api[-_]?key|access[-_]?token|token|secret|password)\b\W{1,4}\S+")
 
 
@@ -26,9 +26,6 @@ def redacted(text: str) -> str:
 
 def _mask(match: re.Match[str]) -> str:
     found = match.group(0)
-    digits = sum(character.isdigit() for character in found)
-    if not found.startswith("+") and digits < 10:
-        return found  # a process id, a duration, a count
     return found[:2] + "*" * 6 + found[-2:]
 
 

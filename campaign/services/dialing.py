@@ -70,8 +70,8 @@ class _Held:
 
 @dataclass(slots=True)
 class Dialer:
-    """One line in one process. ``run`` may be called again and again, one run at a time; what is in the air outlives a
-    run and is waited for by ``drained``."""
+    """One line in one process. ``run`` may be called again and again; what is in the air outlives a run and is waited
+    for by ``drained``."""
 
     line: Line
     provider: Originates
@@ -81,23 +81,22 @@ class Dialer:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _in_air: int = 0
     _leaving: int = 0
-    _running: bool = False
+    _one_run: asyncio.Lock = field(default_factory=asyncio.Lock)
     _turn: int = 0
     _pace: float = 1.0
 
     async def run(self, seconds: float) -> None:
-        """Dial for at most ``seconds``; returns sooner when nothing is due. A second run meanwhile returns at once."""
-        if self._running:
-            return
-        self._running = True
-        try:
-            await self._run(self.outside.clock.monotonic() + seconds)
-        except OutOfReach as error:
-            log.warning("line %s: %s", self.line.name, error)
-            self._give_back_all("the pace could not be asked for")
-        finally:
-            self._running = False
-            self._give_back_all("no start time came up")
+        """Dial for at most ``seconds``; returns sooner when nothing is due. A run that comes while another is under way
+        takes over from it, so that orders which overlap leave no gap."""
+        until = self.outside.clock.monotonic() + seconds
+        async with self._one_run:
+            try:
+                await self._run(until)
+            except OutOfReach as error:
+                log.warning("line %s: %s", self.line.name, error)
+                self._give_back_all("the pace could not be asked for")
+            finally:
+                self._give_back_all("no start time came up")
 
     async def drained(self) -> None:
         """Returns when nothing of this line is in the air any more."""
@@ -195,7 +194,7 @@ class Dialer:
             await self._leave_in_time(window)
         finally:
             self._leaving -= 1
-        if not self._running:
+        if not self._one_run.locked():
             self._give_back_all("its start time was missed")
 
     async def _leave_in_time(self, window: Sequence[tuple[float, _Held]]) -> None:
