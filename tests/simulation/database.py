@@ -1,0 +1,130 @@
+"""The simulated database: rows in dictionaries, a transaction is one step, and what the schema makes impossible."""
+
+from collections import Counter
+
+from campaign.domain.calls import CallReport
+from campaign.domain.plan import Plan
+from campaign.domain.rows import Attempt, LineHealth, Target
+from campaign.domain.states import LIVE_ATTEMPT_STATES, AttemptState, TargetState
+
+
+class Away(Exception):
+    """The database did not answer, or the COMMIT's answer was lost: the caller cannot know what happened."""
+
+
+class IndexRefused(Exception):
+    """``one_live_attempt_per_number`` refused a row. In the real protocol that must never surface from a recording."""
+
+
+class Campaign:
+    __slots__ = ("id", "line", "paused_at", "plan", "running")
+
+    def __init__(self, number: int, line: str, plan: Plan) -> None:
+        self.id = number
+        self.line = line
+        self.plan = plan
+        self.running = True
+        self.paused_at: float | None = None
+
+
+class TargetRow:
+    __slots__ = ("campaign", "phone", "signed", "value")
+
+    def __init__(self, value: Target, campaign: Campaign, phone: str) -> None:
+        self.value = value
+        self.campaign = campaign
+        self.phone = phone
+        self.signed = 0
+        """Further rings that a person or a retry batch has asked for, beyond the plan's own."""
+
+
+class AttemptRow:
+    __slots__ = ("campaign", "line", "phone", "probe", "ref", "target", "value")
+
+    def __init__(self, value: Attempt, target: TargetRow, line: str, ref: str, *, probe: bool) -> None:
+        self.value = value
+        self.target = target
+        self.campaign = target.campaign
+        self.line = line
+        self.phone = target.phone
+        self.ref = ref
+        self.probe = probe
+
+
+class InboxRow:
+    __slots__ = ("due_at", "line", "report", "tries")
+
+    def __init__(self, due_at: float, line: str, report: CallReport) -> None:
+        self.due_at: float | None = due_at
+        self.line = line
+        self.report = report
+        self.tries = 0
+
+
+class LineRow:
+    __slots__ = ("health", "max_in_flight", "name", "rate")
+
+    def __init__(self, name: str, rate: float, max_in_flight: int) -> None:
+        self.name = name
+        self.health = LineHealth()
+        self.rate = rate
+        self.max_in_flight = max_in_flight
+
+
+class Database:
+    def __init__(self) -> None:
+        self.campaigns: dict[int, Campaign] = {}
+        self.targets: dict[int, TargetRow] = {}
+        self.attempts: dict[int, AttemptRow] = {}
+        self.live: dict[int, AttemptRow] = {}
+        self.lines: dict[str, LineRow] = {}
+        self.inbox: list[InboxRow] = []
+        self.not_to_call: dict[str, float] = {}
+        self.notes: Counter[str] = Counter()
+        self.version = 0
+
+    def live_on(self, phone: str) -> AttemptRow | None:
+        for row in self.live.values():
+            if row.phone == phone:
+                return row
+        return None
+
+    def insert(self, target: TargetRow, line: str, now: float, lease: float, *, probe: bool) -> AttemptRow:
+        number = len(self.attempts) + 1
+        value = Attempt(number, target.value.id, 1, AttemptState.CLAIMED, now, lease_until=now + lease)
+        row = AttemptRow(value, target, line, f"ref-{number}", probe=probe)
+        self.attempts[number] = row
+        self.live[number] = row
+        self.version += 1
+        return row
+
+    def write_attempt(self, row: AttemptRow, value: Attempt) -> None:
+        """The partial unique index is immediate."""
+        if value.state in LIVE_ATTEMPT_STATES:
+            other = self.live_on(row.phone)
+            if other is not None and other is not row:
+                raise IndexRefused(f"attempt {value.id} cannot be {value.state}: {other.value.id} is live")
+            self.live[value.id] = row
+        else:
+            self.live.pop(value.id, None)
+        row.value = value
+        self.version += 1
+
+    def next_due(self, now: float) -> float:
+        """When a tick will next find something to do; infinity where nothing is left to happen."""
+        soonest = float("inf")
+        for target in self.targets.values():
+            value = target.value
+            if value.state is TargetState.WAITING and target.campaign.running:
+                assert value.due_at is not None
+                blocked = self.lines[target.campaign.line].health.not_before
+                soonest = min(soonest, max(value.due_at, blocked))
+        for row in self.live.values():
+            attempt = row.value
+            when = attempt.lease_until if attempt.lease_until is not None else attempt.next_look_at
+            assert when is not None
+            soonest = min(soonest, when)
+        for delivery in self.inbox:
+            if delivery.due_at is not None:
+                soonest = min(soonest, delivery.due_at)
+        return soonest

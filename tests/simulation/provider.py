@@ -1,0 +1,197 @@
+"""The simulated provider: what it really does with a request, and what of that it shows to whoever asks.
+
+Level 0 shows nothing but results by its own id (Knovvu); level 1 refuses a second call to a number that it has
+(Pathors); level 2 lists calls by number, level 3 by our reference, both with a lag.
+"""
+
+from collections.abc import Callable
+from random import Random
+
+from campaign.domain.calls import CallReport, Finding, FindingKind, ReportStatus
+from campaign.domain.dispositions import Disposition
+from campaign.domain.verdicts import (
+    PauseFault,
+    Verdict,
+    bad_number,
+    conflict,
+    line_not_ready,
+    not_sent,
+    pause,
+    placed,
+    refused_call,
+    throttled,
+    unconfirmed,
+)
+from tests.simulation.database import AttemptRow
+
+OUTCOMES = (
+    (Disposition.ANSWERED, 0.40),
+    (Disposition.NO_ANSWER, 0.62),
+    (Disposition.BUSY, 0.80),
+    (Disposition.VOICEMAIL, 0.86),
+    (Disposition.ERROR, 0.92),
+    (Disposition.INVALID_NUMBER, 0.95),
+    (Disposition.UNKNOWN, 0.96),
+    (Disposition.REJECTED, 1.0),
+)
+LOST_ANSWERS = ("reset_after", "garbage", "timeout_after", "late", "late", "reset_before", "timeout_before")
+ANSWERS = ("429", "422", "bad", "not_ready", "401", "503")
+CLOCKS_APART = 30.0
+
+
+class Call:
+    """A call as it truly is. ``listed_at`` is from when a list shows it, ``told_at`` from when its result is told."""
+
+    __slots__ = ("attempt_id", "call_id", "disposition", "ends_at", "listed_at", "phone", "ref", "taken_at", "told_at")
+
+    def __init__(self, row: AttemptRow, call_id: str, now: float, rng: Random, lag: float) -> None:
+        self.attempt_id = row.value.id
+        self.ref = row.ref
+        self.phone = row.phone
+        self.call_id = call_id
+        self.taken_at = now
+        chance = rng.random()
+        self.disposition = next(outcome for outcome, up_to in OUTCOMES if chance < up_to)
+        self.ends_at = now + (rng.random() * 60.0 if rng.random() < 0.85 else 300.0 + rng.random() * 900.0)
+        self.listed_at = now + rng.random() * lag
+        self.told_at = self.ends_at + rng.random() * lag
+
+    def report(self, now: float, attempt_id: int | None = None) -> CallReport:
+        final = now >= self.told_at
+        return CallReport(
+            ReportStatus.FINAL if final else ReportStatus.PENDING,
+            attempt_id,
+            call_id=self.call_id,
+            our_ref=self.ref,
+            phone=self.phone,
+            disposition=self.disposition if final else None,
+            raw="said",
+            ended_at=self.ends_at if final else None,
+        )
+
+
+class Exchange:
+    """One request on the wire. ``arrives_at`` None: the provider never sees it; ``verdict`` is what it answers."""
+
+    __slots__ = ("answers_after", "arrives_at", "fate", "late", "row", "verdict")
+
+    def __init__(self, row: AttemptRow, fate: str, now: float, rng: Random, latest: float) -> None:
+        self.row = row
+        self.fate = fate
+        self.late = fate == "late"
+        self.verdict: Verdict | None = None
+        self.arrives_at: float | None = now + 0.01 + rng.random() * 0.2
+        self.answers_after = rng.random() * 2.0 if fate != "slow" else rng.random() * 19.0
+        if fate in ("not_sent", "reset_before", "timeout_before"):
+            self.arrives_at = None
+        elif self.late:
+            self.arrives_at = now + rng.random() * latest
+
+
+class Provider:
+    def __init__(
+        self,
+        level: int,
+        rng: Random,
+        *,
+        lag: float,
+        faults: float,
+        latest: float,
+        taken: Callable[[AttemptRow, Exchange, Call], None],
+    ) -> None:
+        self.level = level
+        self.rng = rng
+        self.lag = lag
+        self.faults = faults
+        self.latest = latest
+        self.calls: list[Call] = []
+        self.on_their_way: list[Exchange] = []
+        self.empty_lists: list[tuple[float, float]] = []
+        self.outages: list[tuple[float, float]] = []
+        self.foreign: dict[str, tuple[float, float]] = {}
+        self.taken = taken
+
+    def depart(self, row: AttemptRow, now: float, *, stormy: bool) -> Exchange:
+        exchange = Exchange(row, self._fate(now, stormy=stormy), now, self.rng, self.latest)
+        if exchange.arrives_at is not None:
+            self.on_their_way.append(exchange)
+        return exchange
+
+    def _fate(self, now: float, *, stormy: bool) -> str:
+        if _within(self.outages, now):
+            return self.rng.choice(("not_sent", "503", "timeout_before"))
+        if not stormy or self.rng.random() > self.faults:
+            return "ok"
+        chance = self.rng.random()
+        if chance < 0.55:
+            return self.rng.choice(LOST_ANSWERS)
+        return self.rng.choice(ANSWERS) if chance < 0.85 else self.rng.choice(("slow", "not_sent"))
+
+    def arrive(self, exchange: Exchange, now: float) -> None:
+        """The whole request is here: now the provider decides."""
+        self.on_their_way.remove(exchange)
+        exchange.verdict = self._decision(exchange, now)
+
+    def _decision(self, exchange: Exchange, now: float) -> Verdict:
+        match exchange.fate:
+            case "429" | "503":
+                return throttled("slow down", self.rng.choice((None, 1.0, 30.0, 300.0)))
+            case "422":
+                return refused_call("setup failed")
+            case "bad":
+                return bad_number("no such number")
+            case "not_ready":
+                return line_not_ready("nobody home")
+            case "401":
+                return pause(PauseFault.AUTH, "wrong key")
+        row = exchange.row
+        if self.level == 1 and self._busy(row.phone, now):
+            return conflict("already in the call queue")
+        call = Call(row, f"call-{len(self.calls) + 1}", now, self.rng, self.lag)
+        self.calls.append(call)
+        self.taken(row, exchange, call)
+        return placed(call.call_id if self.level != 1 else None)
+
+    def _busy(self, phone: str, now: float) -> bool:
+        start, end = self.foreign.get(phone, (0.0, 0.0))
+        return start <= now < end or any(c.phone == phone and c.ends_at > now for c in self.calls)
+
+    def answer(self, exchange: Exchange) -> Verdict:
+        """What the client sees of the exchange by its deadline."""
+        if exchange.fate == "not_sent":
+            return not_sent("refused")
+        if exchange.verdict is None or exchange.fate in LOST_ANSWERS:
+            return unconfirmed(exchange.fate)
+        return exchange.verdict
+
+    def result(self, row: AttemptRow, now: float) -> CallReport:
+        """One poll. Level 1 finds by our reference (its answer carries no id), all others by their own id."""
+        if _within(self.outages, now) or self.rng.random() < 0.05:
+            return CallReport(ReportStatus.UNREACHABLE, row.value.id)
+        call_id = row.value.call_id
+        for call in self.calls:
+            if (call.ref == row.ref) if self.level == 1 else (call.call_id == call_id):
+                if self.rng.random() < 0.1:
+                    break
+                return call.report(now, row.value.id)
+        return CallReport(ReportStatus.MISSING, row.value.id)
+
+    def find(self, row: AttemptRow, canary: AttemptRow | None, as_of: float, now: float) -> Finding:
+        if _within(self.outages, now) or self.rng.random() < 0.05:
+            return Finding(FindingKind.UNREACHABLE, as_of)
+        listed = [] if _within(self.empty_lists, now) else [c for c in self.calls if c.listed_at <= now]
+        sent_at = row.value.sent_at if row.value.sent_at is not None else row.value.claimed_at
+        if self.level == 3:
+            ours = [c for c in listed if c.ref == row.ref]
+        else:
+            ours = [c for c in listed if c.phone == row.phone and c.taken_at >= sent_at - CLOCKS_APART]
+        if ours:
+            call = min(ours, key=lambda c: c.taken_at)
+            return Finding(FindingKind.FOUND, as_of, call.call_id, call.report(now, row.value.id))
+        if canary is None or not any(c.call_id == canary.value.call_id for c in listed):
+            return Finding(FindingKind.BLIND, as_of)
+        return Finding(FindingKind.ABSENT, as_of)
+
+
+def _within(spans: list[tuple[float, float]], now: float) -> bool:
+    return any(start <= now < end for start, end in spans)
