@@ -2,8 +2,8 @@
 
 ``csv.reader`` alone would let such a mark swallow the rest of the file; ``strict`` turns that into an error at the end
 of the file at the latest. So the lines of the record in hand are kept, and when it turns out broken, or longer than a
-cell may be, reading goes on with its second line. The module's global field limit is left alone: the limits here are
-smaller.
+row may be, reading goes on with its second line. The module's global field limit is left alone: it makes an error of
+a cell that the limits here refuse anyway.
 """
 
 import csv
@@ -26,7 +26,7 @@ class Record(NamedTuple):
 
 
 class _RunsAway(Exception):
-    """The quoted cell in hand is longer than any may be."""
+    """The record in hand is longer than any may be."""
 
 
 class _Feed:
@@ -36,7 +36,6 @@ class _Feed:
         self._lines = lines
         self._limits = limits
         self._pending: deque[str] = deque()
-        self._open = 0  # characters since the last quotation mark: the open cell has at least as many
         self._size = 0
         self.taken: list[str] = []
         self.line_no = lines_before + 1
@@ -47,27 +46,16 @@ class _Feed:
     def __next__(self) -> str:
         line = self._pending.popleft() if self._pending else next(self._lines)
         self.taken.append(line)
-        if len(self.taken) > 1:
-            self._watch(line)
-        return line
-
-    def _watch(self, line: str) -> None:
-        if len(self.taken) == 2:
-            self._size = self._open = 0
-            self._count(self.taken[0])
-        self._count(line)
-        limits = self._limits
-        if self._open > limits.field or self._size > limits.row or len(self.taken) > limits.lines_per_row:
-            raise _RunsAway
-
-    def _count(self, line: str) -> None:
         self._size += len(line)
-        self._open = len(line) - line.rfind('"') - 1 if '"' in line else self._open + len(line)
+        if len(self.taken) > self._limits.lines_per_row or (self._size > self._limits.row and len(self.taken) > 1):
+            raise _RunsAway
+        return line
 
     def begin(self) -> None:
         """The record in hand is settled; the next one starts at the next line."""
         self.line_no += len(self.taken)
         self.taken.clear()
+        self._size = 0
 
     def back_up(self) -> None:
         """Only the first line in hand is settled; the others will be read again."""
@@ -79,7 +67,7 @@ class Expected(NamedTuple):
     """What a row of this file looks like, to tell a row that a stray quote swallowed from the inside of a cell."""
 
     width: int
-    is_good: Callable[[list[str]], bool]
+    is_row: Callable[[list[str]], bool]
 
 
 def records(
@@ -118,14 +106,14 @@ def records(
 def _swallowed(
     taken: list[str], cells: list[str], expected: Expected, parse: Callable[..., Iterator[list[str]]]
 ) -> bool:
-    """A line that is a good row by itself is a row, not the inside of a cell.
+    """A line that is a row by itself, phone and all, is a row and not the inside of a cell.
 
     Where the record as a whole has the right width, only lines whose quotes are paired count: the last line of a cell
     with line breaks may look like a row otherwise (``Apt 4, NY","+1…``).
     """
     fits = len(cells) >= expected.width and not any(map(str.strip, cells[expected.width :]))
     suspects = [line for line in taken[1:] if line.count('"') % 2 == 0] if fits else taken[1:]
-    return any(len(row) == expected.width and expected.is_good(row) for line in suspects for row in _alone(line, parse))
+    return any(len(row) == expected.width and expected.is_row(row) for line in suspects for row in _alone(line, parse))
 
 
 def _alone(line: str, parse: Callable[..., Iterator[list[str]]]) -> list[list[str]]:

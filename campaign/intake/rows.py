@@ -1,5 +1,6 @@
 """A stream of bytes and a layout to good rows and rejected rows, one by one, in constant memory."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from campaign.intake.sheet import RejectedRow, unescaped
 from campaign.intake.text import MARKED, UNWANTED, physical_lines, unmarked
 
 WHOLE_ROW = "row"
+_NUMBER_LIKE = re.compile(r"(?:[\s()+./'-]*\d){7,}[\s()+./'-]*")
 
 
 class GoodRow(NamedTuple):
@@ -34,9 +36,7 @@ def read_rows(blocks: Iterable[bytes], layout: Layout, reading: Reading) -> Iter
         islice(lines, layout.lines_before, None),
         layout.delimiter,
         reading.limits,
-        expected=Expected(
-            layout.width, lambda cells: isinstance(read_number(unescaped(layout.kept(cells)[phone]), region), str)
-        ),
+        expected=Expected(layout.width, lambda cells: _meant_as_number(layout.kept(cells)[phone], region)),
         skip_space=layout.skip_space,
         lines_before=layout.lines_before,
     )
@@ -52,6 +52,11 @@ def read_rows(blocks: Iterable[bytes], layout: Layout, reading: Reading) -> Iter
             yield _rejected(record.line_no, cells, layout.names[phone], number)
         else:
             yield GoodRow(record.line_no, number, cells[phone], {name: cells[i] for i, name in others})
+
+
+def _meant_as_number(cell: str, region: str | None) -> bool:
+    """Good or not: a rejected row must not vanish inside another row's cell either."""
+    return bool(_NUMBER_LIKE.fullmatch(cell)) or isinstance(read_number(cell, region), str)
 
 
 def _row_fault(record: Record, cells: list[str], layout: Layout, reading: Reading) -> tuple[str, Fault] | None:

@@ -79,6 +79,20 @@ def test_an_open_quote_does_not_swallow_rows_up_to_the_next_quote() -> None:
     assert [row[0] for row in reasons(content)] == [2]
 
 
+def test_rows_that_are_rejected_do_not_vanish_in_a_cell_either() -> None:
+    content = HEADER + 'A,+14155550100,"open\nB,0912 345 678,x\nC,0912 345 679,closed"\n'
+    assert [row[0] for row in reasons(content)] == [2, 3, 4]
+
+
+def test_the_last_line_of_a_record_of_the_wrong_width_may_be_a_row() -> None:
+    assert phones(HEADER + 'A,"open,x\nB,+14155550101,bye"\n') == ["+14155550101"]
+
+
+def test_a_note_longer_than_a_cell_may_be_is_one_rejected_row() -> None:
+    note = "\n".join(["x" * 60] * 100)
+    assert reasons(f'{HEADER}A,+14155550100,"{note}"\n') == [(2, "Notes", "is longer than a cell may be")]
+
+
 def test_an_address_whose_last_line_looks_like_a_row_stays_a_cell() -> None:
     content = '"Name","Address","Phone"\n"Ann","12 Main St\nApt 4, NY","+14155550100"\n'
     assert [row.variables["Address"] for row in read(content)[0]] == ["12 Main St\nApt 4, NY"]
