@@ -91,7 +91,8 @@ def test_nothing_tracked_tells_of_a_machine_or_of_where_packages_come_from() -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["see /root/x", "--index-" + "url https://h/simple", "https://files.python" + "hosted.org", "/home/ann"]
+    "text",
+    ["see /ro" + "ot/x", "--index-" + "url https://h/simple", "https://files.python" + "hosted.org", "/ho" + "me/ann"],
 )
 def test_what_is_private_is_recognised(text: str) -> None:
     assert PRIVATE.search(text)
