@@ -53,6 +53,7 @@ class Sandbox:
     )
     options: ClassVar[type[Words]] = SandboxOptions
     credentials: ClassVar[frozenset[str]] = frozenset()
+    optional_credentials: ClassVar[frozenset[str]] = frozenset({"token"})
     default_base_url: ClassVar[str | None] = "http://127.0.0.1:8777"
 
     def __init__(self, line: Line, sender: Sender) -> None:

@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any
 
 from campaign.domain.calls import CallReport, OutboundCall, RememberedCall, ReportStatus
@@ -13,6 +12,7 @@ from campaign.domain.line import Line
 from campaign.domain.verdicts import Verdict
 from campaign.providers.http import LineSender
 from campaign.providers.port import Provider
+from campaign.providers.registry import make_provider
 from campaign.providers.simulator import SimulatorHandle
 
 CALLER = "+14155550100"
@@ -73,13 +73,6 @@ def make_line(kind: LineKind, url: str, *, key: str = "sk_of_the_test", **fields
     return Line.model_validate(given | fields)
 
 
-def provider_class(name: str) -> type[Provider]:
-    module = import_module(f"campaign.providers.{name}")
-    return next(
-        each for each in vars(module).values() if isinstance(each, type) and getattr(each, "name", None) == name
-    )
-
-
 class Caller:
     """Places calls over one line and asks about them."""
 
@@ -108,6 +101,6 @@ async def calling(simulator: SimulatorHandle, kind: LineKind, **fields: Any) -> 
     line = make_line(kind, simulator.url, **fields)
     sender = LineSender(line, now=time.time)
     try:
-        yield Caller(provider_class(kind.provider)(line, sender))
+        yield Caller(make_provider(line, sender))
     finally:
         await sender.aclose()
