@@ -193,11 +193,11 @@ def confirm(
     """
     reach("send.before_sending_commit")
     with store.write() as connection:
-        pairs = attempt_rows.lock_pairs(connection, [c.attempt_id for c in calls])
+        hands = attempt_rows.lock_hands(connection, [c.attempt_id for c in calls])
         running = {c.id: c for c in claims.running_campaigns(connection, line.name)}
         health = line_rows.read_line(connection, line.name).health
         now = store.now(connection)
-        mine = [c for c in calls if _still_mine(pairs.get(c.attempt_id), c)]
+        mine = [c for c in calls if hands.get(c.attempt_id) == (c.token, AttemptState.CLAIMED)]
         no_plan = Plan()
         plans = [running[c.campaign_id].plan if c.campaign_id in running else no_plan for c in mine]
         answers = _gates(
@@ -215,10 +215,6 @@ def confirm(
             record_in(connection, store, rules, back)
     reach("send.after_sending_commit")
     return going
-
-
-def _still_mine(pair: attempt_rows.Pair | None, call: ClaimedCall) -> bool:
-    return pair is not None and pair.attempt.token == call.token and pair.attempt.state is AttemptState.CLAIMED
 
 
 def _given_back(call: ClaimedCall, answer: Gate) -> GivenBack:

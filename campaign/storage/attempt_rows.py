@@ -1,7 +1,7 @@
 """Attempts and their targets: read under lock, written together. No decision is taken here."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
@@ -14,8 +14,10 @@ from campaign.domain.states import AttemptState, TargetState
 from campaign.domain.verdicts import VerdictKind
 from campaign.storage.schema import attempts, events, targets
 
-_ATTEMPT = [attempts.c[f.name] for f in fields(Attempt)]
-_TARGET = [targets.c[f.name] for f in fields(Target)]
+_ATTEMPT_FIELDS = tuple(f.name for f in fields(Attempt))
+_TARGET_FIELDS = tuple(f.name for f in fields(Target))
+_ATTEMPT = [attempts.c[name] for name in _ATTEMPT_FIELDS]
+_TARGET = [targets.c[name] for name in _TARGET_FIELDS]
 _LOOKED_AT = (AttemptState.PLACED, AttemptState.UNCONFIRMED)
 _LEASED = (AttemptState.CLAIMED, AttemptState.SENDING)
 
@@ -42,17 +44,24 @@ def lock_pairs(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, 
     return {row.id: Pair(_attempt(row), by_id[row.target_id], row.campaign_id, row.line, row.phone) for row in rows}
 
 
+def lock_hands(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, tuple[int, AttemptState]]:
+    """Token and state by attempt id, locked until the transaction ends."""
+    query = select(attempts.c.id, attempts.c.token, attempts.c.state).where(attempts.c.id.in_(attempt_ids))
+    rows = connection.execute(query.order_by(attempts.c.id).with_for_update())
+    return {row.id: (row.token, AttemptState(row.state)) for row in rows}
+
+
 def write_attempts(connection: Connection, changed: Sequence[Attempt]) -> None:
     """Every changing column of rows that the caller has locked. Ended ones first: the live-number index is immediate."""
     if changed:
         ordered = sorted(changed, key=lambda attempt: attempt.ended_at is None)
-        connection.execute(_update_attempt(), [_keyed(asdict(attempt)) for attempt in ordered])
+        connection.execute(_update_attempt(), [_keyed(attempt, _ATTEMPT_FIELDS) for attempt in ordered])
 
 
 def write_targets(connection: Connection, changed: Sequence[Target]) -> None:
     """Every changing column of rows that the caller has locked."""
     if changed:
-        connection.execute(_update_target(), [_keyed(asdict(target)) for target in changed])
+        connection.execute(_update_target(), [_keyed(target, _TARGET_FIELDS) for target in changed])
 
 
 def write_events(connection: Connection, rows: Sequence[dict[str, object]]) -> None:
@@ -63,19 +72,20 @@ def write_events(connection: Connection, rows: Sequence[dict[str, object]]) -> N
 
 @cache
 def _update_attempt() -> Update:
-    names = [f.name for f in fields(Attempt) if f.name not in ("id", "target_id", "claimed_at")]
-    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    fixed = ("id", "target_id", "claimed_at")
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _ATTEMPT_FIELDS if name not in fixed}
     return update(attempts).where(attempts.c.id == bindparam("new_id")).values(values)
 
 
 @cache
 def _update_target() -> Update:
-    values: dict[str, Any] = {f.name: bindparam(f"new_{f.name}") for f in fields(Target) if f.name != "id"}
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _TARGET_FIELDS if name != "id"}
     return update(targets).where(targets.c.id == bindparam("new_id")).values(values)
 
 
-def _keyed(values: dict[str, object]) -> dict[str, object]:
-    return {f"new_{name}": value for name, value in values.items()}
+def _keyed(row: Attempt | Target, names: Sequence[str]) -> dict[str, object]:
+    # Not dataclasses.asdict: it copies deeply and was a third of the cost of recording an answer.
+    return {f"new_{name}": getattr(row, name) for name in names}
 
 
 def overdue_leases(connection: Connection, now: float, limit: int) -> list[int]:
@@ -195,7 +205,7 @@ def _remembered(row: Row) -> RememberedCall:  # type: ignore[type-arg]
 
 
 def _attempt(row: Row) -> Attempt:  # type: ignore[type-arg]
-    values = {f.name: getattr(row, f.name) for f in fields(Attempt)}
+    values = dict(zip(_ATTEMPT_FIELDS, row, strict=False))
     values["state"] = AttemptState(row.state)
     values["disposition"] = Disposition(row.disposition) if row.disposition else None
     values["verdict"] = VerdictKind(row.verdict) if row.verdict else None
@@ -203,7 +213,7 @@ def _attempt(row: Row) -> Attempt:  # type: ignore[type-arg]
 
 
 def _target(row: Row) -> Target:  # type: ignore[type-arg]
-    values = {f.name: getattr(row, f.name) for f in fields(Target)}
+    values = dict(zip(_TARGET_FIELDS, row, strict=False))
     values["state"] = TargetState(row.state)
     values["disposition"] = Disposition(row.disposition) if row.disposition else None
     return Target(**values)
