@@ -30,7 +30,7 @@ STOP_WITHIN = 60.0
 
 
 class _Server(TcpFakeServer):
-    """Without TCP_NODELAY each answer waits for the other side's delayed acknowledgement: 44 ms a task instead of 15."""
+    """Without TCP_NODELAY each answer waits for a delayed acknowledgement: 44 ms a task instead of 15."""
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()

@@ -1,6 +1,7 @@
 """Arming failpoints from the environment, for tests: ``CAMPAIGN_FAILPOINT=name=kill|raise|delay[:seconds][@n]``.
 
-``@n`` arms the n-th passage only (1 is the first). Several are separated by commas.
+``@n`` arms the n-th passage of each process only (1 is the first); ``@once:PATH`` the very first of all processes, which
+leaves the file PATH behind, so that a child that is started anew is not killed again. Several are separated by commas.
 """
 
 import os
@@ -21,8 +22,26 @@ class FailpointReached(RuntimeError):
 def arm_from_environment(environ: Mapping[str, str]) -> None:
     for word in filter(None, environ.get(VARIABLE, "").split(",")):
         name, _, action = word.partition("=")
-        action, _, passage = action.partition("@")
-        arm(name, _on_passage(_action(action), int(passage) if passage else None))
+        action, _, when = action.partition("@")
+        arm(name, _when(_action(action), when))
+
+
+def _when(action: Callable[[], None], when: str) -> Callable[[], None]:
+    kind, _, path = when.partition(":")
+    if kind == "once":
+        return _once(action, path)
+    return _on_passage(action, int(when) if when else None)
+
+
+def _once(action: Callable[[], None], path: str) -> Callable[[], None]:
+    def first_of_all() -> None:
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return
+        action()
+
+    return first_of_all
 
 
 def _on_passage(action: Callable[[], None], passage: int | None) -> Callable[[], None]:

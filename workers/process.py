@@ -6,7 +6,7 @@ air is waited for and recorded, and only then may the process go.
 
 import asyncio
 import logging
-import multiprocessing
+import mmap
 import os
 import socket
 import threading
@@ -37,8 +37,26 @@ from workers.throttle import RedisThrottle
 
 log = logging.getLogger(__name__)
 
-stopping = multiprocessing.Event()
+
+class SharedFlag:
+    """Set once, read often, by a worker and the processes that it forked. There is no lock in it: a process that is
+    killed while it looks at a multiprocessing.Event takes the Event's lock to its grave, and all others wait for it."""
+
+    def __init__(self) -> None:
+        self._byte = mmap.mmap(-1, 1)
+
+    def set(self) -> None:
+        self._byte[0] = 1
+
+    def is_set(self) -> bool:
+        return self._byte[0] == 1
+
+
+stopping = SharedFlag()
 """Set when the worker has been told to end; shared with forked processes because it is made before the fork."""
+
+_ending = threading.Event()
+"""Set when this one process ends: another one takes its place, and the worker goes on."""
 
 DATABASE_THREADS = 4
 DRAIN_SPARE = 10.0
@@ -130,7 +148,7 @@ def current() -> Process:
 def shut_down() -> None:
     """Stop claiming, wait for what is in the air, record it, close. Does nothing where nothing was ever made."""
     global _process
-    stopping.set()
+    _ending.set()
     with _making:
         process, _process = _process, None
     if process is None or process.name != _name():
@@ -143,6 +161,10 @@ def shut_down() -> None:
     process.loop.call_soon_threadsafe(process.loop.stop)
     process.threads.shutdown(wait=False, cancel_futures=True)
     process.runtime.close()
+
+
+def must_stop() -> bool:
+    return _ending.is_set() or stopping.is_set()
 
 
 def _name() -> str:
@@ -174,7 +196,7 @@ async def _assemble(runtime: Runtime, loop: asyncio.AbstractEventLoop, threads: 
         rules=runtime.rules,
         new_ref=lambda: uuid.uuid4().hex,
         in_thread=run,
-        stopping=stopping.is_set,
+        stopping=must_stop,
     )
     return Process(runtime, loop, threads, outside, redis, _name())
 

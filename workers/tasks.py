@@ -76,5 +76,5 @@ def intake(upload: str) -> None:
 
 
 def _carry_out(work: Callable[[LineHands], Coroutine[Any, Any, None]], line: str, role: str) -> None:
-    if not process.stopping.is_set():
+    if not process.must_stop():
         process.current().run(work, line, role)

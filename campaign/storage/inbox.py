@@ -42,7 +42,8 @@ def store_delivery(
         "received_at": now,
         "due_at": now,
     }
-    return connection.execute(insert_new(connection, inbox).values(row)).rowcount > 0
+    made = insert_new(connection, inbox).values(row).returning(inbox.c.id)
+    return connection.execute(made).first() is not None
 
 
 def take(connection: Connection, line: str, now: float, until: float, limit: int) -> list[StoredDelivery]:
