@@ -71,9 +71,7 @@ def _tried(what: str, look: Callable[[], str]) -> Finding:
 
 
 def _database(session: Session) -> str:
-    from sqlalchemy.engine import make_url
-
-    name = make_url(session.settings.database_url).render_as_string(hide_password=True)
+    name = session.database.engine.url.render_as_string(hide_password=True)
     with session.database.read():
         return f"{name} answers"
 

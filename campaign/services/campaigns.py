@@ -4,14 +4,12 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping
-
 from campaign.domain.errors import NotFound, NotPossible, UsageFault
 from campaign.domain.plan import Plan
 from campaign.domain.states import CampaignState
 from campaign.services.plan_settings import KEYS, changed_plan, dumped, no_such_key
 from campaign.storage import campaigns, events, retries, targets
-from campaign.storage.engine import Store
+from campaign.storage.engine import Connection, RowMapping, Store
 
 _NAME = re.compile(r"[^\W_][\w.@ -]{0,98}[^\W_]|[^\W_]")
 _BY_A_PERSON = "by a person"

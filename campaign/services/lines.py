@@ -4,14 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping
-
 from campaign.domain.errors import NotFound, UsageFault
 from campaign.domain.line import Line
 from campaign.domain.rows import LineHealth
 from campaign.domain.states import LineState
 from campaign.storage import events, line_rows, line_settings
-from campaign.storage.engine import Store
+from campaign.storage.engine import RowMapping, Store
 
 
 @dataclass(frozen=True, slots=True)

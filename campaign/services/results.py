@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sqlalchemy import RowMapping
-
 from campaign.domain.errors import UsageFault
 from campaign.domain.instants import format_instant
 from campaign.domain.line import Line
@@ -16,7 +14,7 @@ from campaign.services.campaigns import found
 from campaign.services.lines import line_view
 from campaign.storage import campaigns, line_settings, results, targets
 from campaign.storage import summary as figures
-from campaign.storage.engine import Store
+from campaign.storage.engine import RowMapping, Store
 
 PAGE = 1_000
 FORMATS = ("csv", "jsonl")

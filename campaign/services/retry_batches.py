@@ -3,8 +3,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping
-
 from campaign.domain.dispositions import NEVER_RETRIED, Disposition
 from campaign.domain.errors import NotFound, NotPossible, UsageFault
 from campaign.domain.failpoints import reach
@@ -13,7 +11,7 @@ from campaign.domain.states import CampaignState
 from campaign.policies import cron
 from campaign.services.campaigns import found
 from campaign.storage import campaigns, events, retries
-from campaign.storage.engine import Store
+from campaign.storage.engine import Connection, RowMapping, Store
 
 JUST_NOW = 60.0
 """Seconds in the past that still mean now: "10:00", typed at 10:00:20."""

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, RowMapping
-
 from campaign.domain.dispositions import Disposition
 from campaign.domain.errors import NotPossible, UsageFault
 from campaign.domain.states import AttemptState, CampaignState, TargetState
 from campaign.services.campaigns import found
 from campaign.storage import campaigns, events, held
-from campaign.storage.engine import Store
+from campaign.storage.engine import Connection, RowMapping, Store
 
 RETRY = "retry"
 NOT_PLACED = "not_placed"

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy.exc import DataError
-
 from campaign.domain.errors import UsageFault
 from campaign.domain.failpoints import reach
 from campaign.domain.states import TargetState, UploadState
@@ -14,7 +12,7 @@ from campaign.intake.rows import GoodRow, read_rows
 from campaign.intake.sheet import RejectedRow
 from campaign.intake.text import HEAD
 from campaign.storage import campaigns, events, uploads
-from campaign.storage.engine import Connection, Store
+from campaign.storage.engine import Connection, DataError, Store
 from campaign.storage.uploads import Hold
 
 READ_AT_MOST = 50

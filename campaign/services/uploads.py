@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import RowMapping
-
 from campaign.domain.errors import NotFound, NotPossible, UsageFault
 from campaign.domain.states import CampaignState, UploadState
 from campaign.intake.layout import Layout, layout_of
@@ -22,7 +20,7 @@ from campaign.intake.sheet import EXTRA, Writable, joint_header, placed, write_r
 from campaign.intake.text import HEAD
 from campaign.services.upload_reading import Progress, read_claimed
 from campaign.storage import campaigns, uploads
-from campaign.storage.engine import Connection, Store
+from campaign.storage.engine import Connection, RowMapping, Store
 
 __all__ = [
     "Limits", "Progress", "Reading", "ReceivedUpload", "Rehearsal", "dry_run", "open_file", "preview", "read_next",

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, RowMapping
-
 from campaign.domain.durations import format_duration
 from campaign.domain.instants import format_instant
 from campaign.domain.line import Line
@@ -14,7 +12,7 @@ from campaign.services.campaigns import found
 from campaign.services.lines import LineView, line_view
 from campaign.services.why_number import NumberFacts, facts_of_number, sentences_of_number
 from campaign.storage import line_settings, process_rows, retries, summary
-from campaign.storage.engine import Store
+from campaign.storage.engine import Connection, RowMapping, Store
 
 QUIET_AFTER = 15.0
 """Seconds without a sign of any worker after which there is none: a tick is carried out every second."""

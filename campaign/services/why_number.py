@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping
-
 from campaign.domain.durations import format_duration
 from campaign.domain.instants import format_instant
 from campaign.domain.states import LIVE_ATTEMPT_STATES, AttemptState, TargetState
 from campaign.storage import dnc, results, targets
+from campaign.storage.engine import Connection, RowMapping
 
 MOST_ATTEMPTS = 20
 
