@@ -41,7 +41,7 @@ class Machine:
     ``skew`` is how far its wall clock is off; its monotonic clock is true, and runs on while the machine is frozen.
     """
 
-    __slots__ = ("down", "epoch", "frozen_until", "memory", "number", "risk", "skew")
+    __slots__ = ("down", "epoch", "frozen_until", "memory", "number", "on_rise", "risk", "skew")
 
     def __init__(self, number: int, risk: float, skew: float) -> None:
         self.number = number
@@ -51,6 +51,7 @@ class Machine:
         self.risk = risk
         self.skew = skew
         self.memory = Memory()
+        self.on_rise: Callable[[], None] | None = None
 
 
 class Memory:
@@ -121,5 +122,7 @@ class Storm:
 
         def rise() -> None:
             machine.down = False
+            if machine.on_rise is not None:
+                machine.on_rise()
 
         self.clock.at(self.clock.now + self.rng.choice((0.5, 3.0, 60.0)), rise)

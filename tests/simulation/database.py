@@ -28,12 +28,14 @@ class Campaign:
 
 
 class TargetRow:
-    __slots__ = ("campaign", "phone", "signed", "value")
+    __slots__ = ("by_hand", "campaign", "phone", "signed", "value")
 
     def __init__(self, value: Target, campaign: Campaign, phone: str) -> None:
         self.value = value
         self.campaign = campaign
         self.phone = phone
+        self.by_hand = False
+        """A person has decided about a doubt, rightly or wrongly: what follows from that is theirs."""
         self.signed = 0
         """Further rings that a person or a retry batch has asked for, beyond the plan's own."""
 
@@ -113,17 +115,22 @@ class Database:
     def next_due(self, now: float) -> float:
         """When a tick will next find something to do; infinity where nothing is left to happen."""
         soonest = float("inf")
-        for target in self.targets.values():
-            value = target.value
-            if value.state is TargetState.WAITING and target.campaign.running:
-                assert value.due_at is not None
-                blocked = self.lines[target.campaign.line].health.not_before
-                soonest = min(soonest, max(value.due_at, blocked))
+        on_line: dict[str, int] = {}
         for row in self.live.values():
             attempt = row.value
             when = attempt.lease_until if attempt.lease_until is not None else attempt.next_look_at
             assert when is not None
             soonest = min(soonest, when)
+            on_line[row.line] = on_line.get(row.line, 0) + 1
+        if soonest <= now:
+            return soonest
+        for target in self.targets.values():
+            value = target.value
+            if value.state is TargetState.WAITING and target.campaign.running:
+                line = self.lines[target.campaign.line]
+                if on_line.get(line.name, 0) < line.max_in_flight:
+                    assert value.due_at is not None
+                    soonest = min(soonest, max(value.due_at, line.health.not_before))
         for delivery in self.inbox:
             if delivery.due_at is not None:
                 soonest = min(soonest, delivery.due_at)

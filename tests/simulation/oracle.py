@@ -72,8 +72,8 @@ class Oracle:
         self.rings += 1
         value, provider = row.value, self.providers[row.line]
         self._must(sum(1 for c in provider.calls if c.ref == row.ref) == 1, row, "rang twice")
-        unknown = value.state is AttemptState.ENDED and value.disposition is Disposition.UNKNOWN
-        expected = value.state in (AttemptState.SENDING, AttemptState.UNCONFIRMED, AttemptState.PLACED) or unknown
+        by_hand = value.state is AttemptState.ENDED and row.target.by_hand
+        expected = value.state in (AttemptState.SENDING, AttemptState.UNCONFIRMED, AttemptState.PLACED) or by_hand
         self._must(expected, row, f"rings though its row says {value.state}")
         self._earlier_rings(row)
         self._concurrency(row, call, now)
@@ -89,7 +89,7 @@ class Oracle:
             closed = other.value.state is AttemptState.ENDED or (
                 other.value.state is AttemptState.REFUSED and other.value.disposition is not None
             )
-            self._must(closed, row, f"rings while attempt {other.value.id}, which rang, is {other.value.state}")
+            self._must(closed or row.target.by_hand, row, f"rings while attempt {other.value.id}, which rang, is {other.value.state}")
         allowed = row.campaign.plan.max_attempts + row.target.signed
         self._must(rang <= allowed, row, f"is ring {rang} of {allowed}")
 
@@ -109,7 +109,7 @@ class Oracle:
     def _given_up(self, call: Call) -> bool:
         """Its attempt ended unknown: a person, or the plan, has signed for what follows."""
         value = self.database.attempts[call.attempt_id].value
-        return value.disposition is Disposition.UNKNOWN or value.reason == "decided by a person"
+        return value.disposition is Disposition.UNKNOWN or self.database.attempts[call.attempt_id].target.by_hand
 
     # --- rows
 
@@ -178,8 +178,8 @@ class Oracle:
         call = next((c for c in self.providers[row.line].calls if c.ref == row.ref), None)
         unknown = value.disposition is Disposition.UNKNOWN
         refused = value.state is AttemptState.REFUSED and value.disposition is not None
-        by_hand = value.reason == "decided by a person"
-        self._must(value.counted == (call is not None or unknown or refused or by_hand), row,
+        by_hand = row.target.by_hand
+        self._must(by_hand or value.counted == (call is not None or unknown or refused), row,
                    f"counts {value.counted}, rang {call is not None}, ended {value.disposition}")  # fmt: skip
         if call is not None and not unknown and not by_hand:
             self._must(value.disposition is call.disposition, row,

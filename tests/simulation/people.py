@@ -10,7 +10,7 @@ from tests.simulation.workers import Workers
 from tests.simulation.world import World
 
 TICKS = 2
-FIRST_IDLE, LONGEST_IDLE = 5.0, 1200.0
+FIRST_IDLE, LONGEST_IDLE = 5.0, 5000.0
 WORDS = (
     frozenset({Disposition.NO_ANSWER, Disposition.BUSY}),
     frozenset({Disposition.UNKNOWN, Disposition.ERROR, Disposition.REJECTED}),
@@ -32,22 +32,21 @@ class People:
     def begin(self) -> None:
         for number in range(TICKS):
             machine = Machine(-2 - number, self.world.scenario.risk / 3, 0.0)
-            self.world.spawn(self.desk, self._keep_ticking(machine), self.rng.random())
+            self._keep_ticking(machine)
         self._plan_trouble()
 
     # --- ticks
 
-    def _keep_ticking(self, machine: Machine) -> Steps:
-        """A beat process: started again whenever it died."""
-        while True:
-            alive = [True]
-            self.world.spawn(machine, self._tick(alive))
-            epoch = machine.epoch
-            while machine.epoch == epoch and alive[0]:
-                yield 60.0
-            yield 1.0
+    def _keep_ticking(self, machine: Machine) -> None:
+        """A beat process; started again whenever it died."""
 
-    def _tick(self, alive: list[bool]) -> Steps:
+        def start() -> None:
+            self.world.spawn(machine, self._tick(), self.rng.random())
+
+        machine.on_rise = start
+        start()
+
+    def _tick(self) -> Steps:
         idle, version = FIRST_IDLE, -1
         while True:
             now, due = self.clock.now, self.database.next_due(self.clock.now)
@@ -63,7 +62,7 @@ class People:
                 continue
             yield 0.001
             self._send_orders()
-            idle = 1.0 if self.database.version != version else min(max(idle, 1.0) * 1.6, 120.0)
+            idle = 1.0 if self.database.version != version else min(max(idle, 1.0) * 2.0, 300.0)
             version = self.database.version
             yield idle
 

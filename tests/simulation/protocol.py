@@ -361,6 +361,7 @@ class Protocol:
                         last_attempt_at=max(sent, default=None), reason="decided by a person"
                         )  # fmt: skip
         target.signed += disposition is None
+        target.by_hand = True
         self._write_target(target, after)
         self.oracle.consistent(target)
 
