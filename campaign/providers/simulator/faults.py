@@ -83,7 +83,7 @@ class FaultRule(Words):
     fraction: float = Field(default=1.0, gt=0, le=1)
     outcome: Disposition | None = None
     message: str = ""
-    location: str = "/elsewhere"
+    location: str = Field(default="/elsewhere", pattern=r"^[\x21-\x7e]+$")
 
     @model_validator(mode="before")
     @classmethod

@@ -238,7 +238,7 @@ def take_request(buffer: bytes) -> tuple[Request, bytes] | None:
 
 
 def _length(value: str) -> int:
-    if not value.isdigit():
+    if not value.isdecimal() or len(value) > 15:
         raise _UnreadableError("400")
     if int(value) > BODY_LIMIT:
         raise _UnreadableError("413")

@@ -1,18 +1,24 @@
 """Outcomes, exchange, ledger and faults without a socket: every instant is an argument."""
 
+import json
 from collections import Counter
+from urllib.parse import urlencode
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from campaign.domain.dispositions import Disposition
 from campaign.domain.errors import UsageFault
 from campaign.providers.simulator import most_in_window, simulator_options
 from campaign.providers.simulator.calls import CallState, Order
+from campaign.providers.simulator.desk import Desk, Instant
 from campaign.providers.simulator.exchange import Exchange
 from campaign.providers.simulator.faults import Facts, FaultBook, FaultRule, Place
 from campaign.providers.simulator.ledger import Ledger
 from campaign.providers.simulator.options import SimulatorOptions, changed_options
 from campaign.providers.simulator.outcomes import DEFAULT_MIX, Dice
+from campaign.providers.simulator.wire import Manner, Request
 
 START = 1_795_000_000.0
 NUMBER = "+14155550123"
@@ -245,3 +251,73 @@ def test_what_is_bound_at_the_start_does_not_change() -> None:
     with pytest.raises(UsageFault, match="port, seed cannot change while the sandbox runs"):
         changed_options(SimulatorOptions(), {"seed": 2, "port": 1, "latency": 1})
     assert changed_options(SimulatorOptions(), {"latency": "2s"}).latency == 2.0
+
+
+# --- the desk: whatever comes, it answers ---
+
+PATHS = [
+    ("POST", "/sandbox/calls"),
+    ("POST", "/sandbox/results"),
+    ("GET", "/sandbox/calls"),
+    ("DELETE", "/sandbox/calls/x"),
+    ("POST", "/v1/calls/outbound"),
+    ("POST", "/project/p/integration/phone/call/outbound"),
+    ("POST", "/v1/projects/p/sessions/search"),
+    ("GET", "/v1/projects/p/sessions"),
+    ("POST", "/ns-api/v2/domains/~/users/~/calls"),
+    ("GET", "/ns-api/v2/domains/~/cdrs"),
+    ("POST", "/admin/api/nexbro/v1/call/originate"),
+    ("GET", "/admin/api/nexbro/v1/call/call-detail-records"),
+    ("POST", "/v2/call"),
+    ("POST", "/v2/callresult"),
+    ("POST", "/api/v2/outgoing/send"),
+    ("GET", "/api/v2/outgoing/callstatus"),
+]
+FIELDS = ["to", "ref", "ids", "variables", "toNumber", "fromNumber", "projectId", "search_string", "limit", "offset"]
+FIELDS += ["call-id", "call-term-user", "synchronous", "extension", "destination_number", "gateway_uuid", "bridge"]
+FIELDS += ["UniqueIds", "AccessToken", "Project", "ScenarioInputParameters", "flow_id", "interval", "since", "after"]
+FIELDS += ["page", "per_page", "from", "datetime-start", "datetime-end", "start", "mobile", "date", "id", "query"]
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers(-(10**30), 10**30)
+    | st.sampled_from(["", NUMBER, "²", "yes", "inf", "9999-12-31 23:59:59", "0001-01-01", "\ud800", "9" * 5000])
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*FIELDS, "Name", "Value"]), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(PATHS), st.dictionaries(st.sampled_from(FIELDS), values, max_size=6), st.booleans())
+def test_any_request_is_answered(where: tuple[str, str], fields: dict[str, object], in_query: bool) -> None:
+    desk = Desk(simulator_options(mix="answered=1", faults=[]), as_id)
+    headers = {"authorization": "Bearer k", "x-api-key": "k", "content-type": "application/json"}
+    query = urlencode([(name, str(value)) for name, value in fields.items()], errors="replace") if in_query else ""
+    body = json.dumps(fields).encode()
+    for again in (0, 60):  # the second time finds what the first has placed
+        request = Request(where[0], f"{where[1]}?{query}", headers, body)
+        assert 200 <= desk.answer(request, Instant(START + again, again, START)).status < 500
+    desk.report(START + 100, frozenset({"numbers", "calls", "arrivals"}))
+
+
+def as_id(serial: int) -> str:
+    return f"{serial:032x}"
+
+
+def test_a_late_placement_is_accepted_now_and_rings_later() -> None:
+    # Given a provider that loses its answer and places the call half a minute later
+    desk = Desk(simulator_options(mix="busy=1"), as_id)
+    desk.faults.add(FaultRule.model_validate("hang_after,late=30s"), START)
+    request = Request("POST", "/sandbox/calls", {}, json.dumps({"to": NUMBER, "ref": "a"}).encode())
+    assert desk.answer(request, Instant(START, 0, START)).manner is Manner.HANG
+    # Then its lists do not show the call before it rings
+    looks = [Request("GET", f"/sandbox/calls?to=%2B{NUMBER[1:]}", {}, b"") for _ in range(2)]
+    shown = [
+        json.loads(desk.answer(look, Instant(START + after, after, START)).body)["calls"]
+        for look, after in zip(looks, (29, 31), strict=True)
+    ]
+    assert [len(calls) for calls in shown] == [0, 1]
+    (record,) = desk.report(START + 31, frozenset({"calls"})).calls or []
+    assert (record.accepted_at, record.rings_at) == (START, START + 30)

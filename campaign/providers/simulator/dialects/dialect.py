@@ -15,7 +15,7 @@ from campaign.providers.simulator.outcomes import uniforms
 from campaign.providers.simulator.wire import Answer, Request
 
 T = TypeVar("T")
-DIGITS = re.compile(r"\D+")
+NOT_DIGITS = re.compile(r"\D+", re.ASCII)
 FOREIGN_ID = "00000000-feed-4bad-8bad-00000000f00d"
 """The id of a call that nobody here placed, as the fault `foreign` slips it into lists and results."""
 
@@ -114,13 +114,18 @@ def route(method: str, pattern: str, place: Place, handle: Callable[[Ask], Answe
 
 def as_number(dialled: object) -> str:
     """The ledger's form of a number: ``+`` and digits, "" where there are none."""
-    digits = DIGITS.sub("", str(dialled)) if isinstance(dialled, (str, int)) else ""
+    digits = NOT_DIGITS.sub("", str(dialled)) if isinstance(dialled, (str, int)) else ""
     return "+" + digits if digits else ""
 
 
 def text(value: object) -> str:
     """A field's text; "" for what is missing or no scalar."""
     return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else ""
+
+
+def whole(written: str, default: int) -> int:
+    """A query parameter that is a count."""
+    return int(written) if written.isdecimal() and len(written) < 10 else default
 
 
 def moment(instant: float | None, form: str = "%Y-%m-%d %H:%M:%S") -> str | None:

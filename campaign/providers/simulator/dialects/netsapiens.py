@@ -5,7 +5,17 @@ from typing import Any, ClassVar
 
 from campaign.domain.dispositions import Disposition
 from campaign.providers.simulator.calls import Call, CallState, Order
-from campaign.providers.simulator.dialects.dialect import FOREIGN_ID, Ask, Event, Words, as_number, moment, route, text
+from campaign.providers.simulator.dialects.dialect import (
+    FOREIGN_ID,
+    Ask,
+    Event,
+    Words,
+    as_number,
+    moment,
+    route,
+    text,
+    whole,
+)
 from campaign.providers.simulator.faults import Place
 from campaign.providers.simulator.options import SimulatorOptions
 from campaign.providers.simulator.wire import Answer, Request, json_answer
@@ -160,7 +170,7 @@ class NetSapiens:
         if since is None or until is None:
             return self.refusal(400, "datetime-start and datetime-end are required")
         dialled, wanted = request.word("dialled"), request.word("orig_callid")
-        start, limit = _whole(request.word("start"), 0), _whole(request.word("limit"), 100)
+        start, limit = whole(request.word("start"), 0), whole(request.word("limit"), 100)
         found = [
             call
             for call in ask.exchange.listed(self.name, ask.account, ask.now, since)
@@ -257,7 +267,3 @@ def _instant(written: str) -> float | None:
     except ValueError:
         return None
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
-
-
-def _whole(written: str, default: int) -> int:
-    return int(written) if written.isdigit() else default

@@ -15,6 +15,7 @@ from campaign.providers.simulator.dialects.dialect import (
     moment,
     route,
     text,
+    whole,
 )
 from campaign.providers.simulator.faults import Place
 from campaign.providers.simulator.options import SimulatorOptions
@@ -115,8 +116,8 @@ class Nexbro:
         rows = [self._cdr(call, ask.options) for call in self._listed(ask)]
         if request.word("direction", "desc") == "asc":
             rows.reverse()
-        size = min(_whole(request.word("per_page"), 15), PER_PAGE)
-        page = max(_whole(request.word("page"), 1), 1)
+        size = min(whole(request.word("per_page"), 15), PER_PAGE)
+        page = max(whole(request.word("page"), 1), 1)
         shown = ask.kept(rows[(page - 1) * size : page * size])
         if ask.foreign:
             shown.append(self._stranger(ask.now))
@@ -236,7 +237,3 @@ def _instant(written: str, default: float) -> float:
         return datetime.strptime(written, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
     except ValueError:
         return default
-
-
-def _whole(written: str, default: int) -> int:
-    return int(written) if written.isdigit() else default
