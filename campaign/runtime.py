@@ -7,7 +7,7 @@ from pathlib import Path
 from campaign.config import Settings, load_lines, load_settings
 from campaign.domain.errors import UsageFault
 from campaign.domain.line import Line
-from campaign.policies.looking import LookRules
+from campaign.policies.looking import GRACE, LookRules
 from campaign.providers.http import LineSender
 from campaign.providers.port import Provider
 from campaign.providers.registry import check_line, default_base_urls, make_provider, provider_class
@@ -56,6 +56,7 @@ def look_rules(line: Line) -> LookRules:
         request_timeout=line.timeout,
         list_lag=can.list_lag,
         looks_after=line.settle_after if line.settle_after is not None else can.looks_after,
+        grace=line.settle_grace if line.settle_grace is not None else GRACE,
     )
 
 

@@ -23,7 +23,12 @@ class PollSchedule(Words):
 
 
 class Line(Words):
-    """One table of ``lines.toml`` with its secrets resolved. ``timeout`` bounds a whole request, in seconds."""
+    """One table of ``lines.toml`` with its secrets resolved. ``timeout`` bounds a whole request, in seconds.
+
+    ``settle_after`` is when a lost call is first looked for. ``settle_grace`` is what must pass, beyond every deadline
+    and the provider's lag, before its absence counts; None is five minutes. Shorter means that a worker or a provider
+    that was frozen for longer than this may ring a number twice: for tests and simulators only.
+    """
 
     name: str
     provider: str
@@ -35,7 +40,8 @@ class Line(Words):
     options: dict[str, Any] = Field(default_factory=dict)
     poll: PollSchedule = PollSchedule()
     timeout: Duration = Field(default=20.0, gt=0)
-    settle_after: Duration | None = None
+    settle_after: Duration | None = None  # None: what suits the provider
+    settle_grace: Duration | None = None
     allow_insecure: bool = False  # base_url may be plain http to another machine
     verify_tls: bool = True
     ca_file: str | None = None

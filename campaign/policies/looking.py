@@ -29,7 +29,7 @@ class LookRules:
     @property
     def lease(self) -> float:
         """How long a request may be out before its holder counts as dead."""
-        return self.request_timeout + 15.0
+        return self.request_timeout + min(15.0, 3.0 + self.grace)
 
     @property
     def absence_counts_after(self) -> float:

@@ -5,6 +5,7 @@ exact. The commit of :func:`confirm` is what a crash leaves behind as doubt, so 
 leave within the next quarter second, and nothing is sent before it has returned.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -24,8 +25,15 @@ from campaign.storage import attempt_rows, claims, line_rows
 from campaign.storage.claims import DueTarget, NewAttempt, RunningCampaign
 from campaign.storage.engine import Connection, Store
 
+log = logging.getLogger(__name__)
+
 CLAIM_LEASE = 30.0
 """Seconds for which a claimed target waits for its holder; nothing has left, so running out costs only time."""
+
+
+CLOCKS_APART = 2.0
+"""Seconds by which a worker's clock may differ from the database's. Beyond that it does not dial: whatever else reads
+its clock (a provider's list asked for by time, a Retry-After date) would be wrong, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,11 @@ def claim(store: Store, line: Line, wish: Wish, new_ref: Callable[[], str]) -> C
     with store.write() as connection:
         row = line_rows.lock_line(connection, line.name)
         now = store.now(connection)
+        if abs(ahead := store.clock_ahead(now)) > CLOCKS_APART:
+            log.error(
+                "line %s: nothing is claimed: this machine's clock is %+.1f s off the database's", line.name, ahead
+            )
+            return Claim((), 0, False, line.calls_per_second)
         allowance = allow(row.health, wish.calls, now)
         pace = (row.calls_per_second or line.calls_per_second) * allowance.health.pace_factor
         room = row.max_in_flight or line.max_in_flight

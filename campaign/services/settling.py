@@ -40,15 +40,18 @@ class Settler:
             if not doubts:
                 return
             lag = self.provider.capabilities.list_lag
-            canary = await outside.in_thread(_canary, outside.store, self.line.name, lag)
+            canary, now = await outside.in_thread(_canary, outside.store, self.line.name, lag)
             gate = asyncio.Semaphore(AT_ONCE)
-            await asyncio.gather(*(self._look(call, token, canary, gate) for call, token in doubts))
+            await asyncio.gather(*(self._look(call, token, canary, now, gate) for call, token in doubts))
 
     async def _look(
-        self, call: RememberedCall, token: int, canary: RememberedCall | None, gate: asyncio.Semaphore
+        self, call: RememberedCall, token: int, canary: RememberedCall | None, now: float, gate: asyncio.Semaphore
     ) -> None:
         async with gate:
             finding = await self._find(call, canary)
+        # The earlier of two clocks: a worker whose own is ahead must not see an absence age before its time, and one
+        # whose own is behind asks for a stretch of time that may end before the call.
+        finding = replace(finding, as_of=min(finding.as_of, now))
         finding = await self.outside.in_thread(_not_anothers, self.outside.store, self.line.name, call, finding)
         reach("settle.after_look")
         self.outside.recorder.put((call.attempt_id, Looked(token, finding)))
@@ -61,9 +64,11 @@ class Settler:
             return Finding(FindingKind.UNREACHABLE, as_of=0.0)
 
 
-def _canary(store: Store, line: str, lag: float) -> RememberedCall | None:
+def _canary(store: Store, line: str, lag: float) -> tuple[RememberedCall | None, float]:
+    """A call that every list must show, and the time by the shared clock."""
     with store.read() as connection:
-        return attempt_rows.canary(connection, line, store.now(connection) - lag)
+        now = store.now(connection)
+        return attempt_rows.canary(connection, line, now - lag), now
 
 
 def _not_anothers(store: Store, line: str, call: RememberedCall, finding: Finding) -> Finding:
