@@ -1,7 +1,7 @@
 """Arming failpoints from the environment, for tests: ``CAMPAIGN_FAILPOINT=name=kill|raise|delay[:seconds][@n]``.
 
-``@n`` arms the n-th passage of each process only (1 is the first); ``@once:PATH`` the very first of all processes, which
-leaves the file PATH behind, so that a child that is started anew is not killed again. Several are separated by commas.
+``@n`` arms the n-th passage in each process only (1 is the first); ``@once:PATH`` the first passage of all processes,
+which leaves the file PATH behind, so that a child that is started anew is not killed again. Commas separate several.
 """
 
 import os

@@ -28,12 +28,17 @@ from campaign.storage.engine import Connection, Store
 log = logging.getLogger(__name__)
 
 CLAIM_LEASE = 30.0
-"""Seconds for which a claimed target waits for its holder; nothing has left, so running out costs only time."""
+"""Seconds for which a claimed target waits for its holder, less on a line whose requests are quick; nothing has left,
+so running out costs only time."""
 
 
 CLOCKS_APART = 2.0
 """Seconds by which a worker's clock may differ from the database's. Beyond that it does not dial: whatever else reads
 its clock (a provider's list asked for by time, a Retry-After date) would be wrong, too."""
+
+
+def claim_lease(line: Line) -> float:
+    return min(CLAIM_LEASE, 5.0 + 5.0 * line.timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +81,7 @@ def claim(store: Store, line: Line, wish: Wish, new_ref: Callable[[], str]) -> C
         row = line_rows.lock_line(connection, line.name)
         now = store.now(connection)
         if abs(ahead := store.clock_ahead(now)) > CLOCKS_APART:
-            log.error(
-                "line %s: nothing is claimed: this machine's clock is %+.1f s off the database's", line.name, ahead
-            )
+            log.error("line %s: not dialling: this machine's clock is %+.1f s off the database's", line.name, ahead)
             return Claim((), 0, False, line.calls_per_second)
         allowance = allow(row.health, wish.calls, now)
         pace = (row.calls_per_second or line.calls_per_second) * allowance.health.pace_factor
@@ -169,7 +172,7 @@ def _new_attempts(
 ) -> list[NewAttempt]:
     # Sorted, so that two lines that meet the same numbers ask the index in the same order and cannot deadlock.
     ordered = sorted(passed, key=lambda target: target.phone)
-    return [NewAttempt(t, new_ref(), _caller_id(line, t), now + CLAIM_LEASE, probe) for t in ordered]
+    return [NewAttempt(t, new_ref(), _caller_id(line, t), now + claim_lease(line), probe) for t in ordered]
 
 
 def _caller_id(line: Line, target: DueTarget) -> str | None:

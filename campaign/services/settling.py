@@ -11,7 +11,7 @@ from campaign.domain.states import AttemptState
 from campaign.policies.events import Looked
 from campaign.providers.port import Provider
 from campaign.services.dialing import Outside
-from campaign.services.tracking import LOOK_LEASE, take
+from campaign.services.tracking import look_lease, take
 from campaign.storage import attempt_rows
 from campaign.storage.engine import Store
 
@@ -34,7 +34,7 @@ class Settler:
         outside = self.outside
         until = outside.clock.monotonic() + seconds
         while outside.clock.monotonic() < until and not outside.stopping():
-            lease = LOOK_LEASE + 3 * self.line.timeout
+            lease = look_lease(self.line, 3)
             doubts = await outside.in_thread(take, outside.store, self.line.name, AttemptState.UNCONFIRMED, lease, MOST)
             reach("settle.after_take")
             if not doubts:
