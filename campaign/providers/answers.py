@@ -17,7 +17,7 @@ from campaign.providers.port import Fault, Reply
 WORD_LIMIT = 120
 RETRY_AFTER_LIMIT = 86_400.0  # a provider that says "next year" is asked again tomorrow
 
-_DIGIT_RUN = re.compile(r"\+?\d(?:[\s().-]?\d){6,}")
+_DIGIT_RUN = re.compile(r"\+?\d(?:[\s().-]{0,2}\d){6,}")
 _TOKEN = re.compile(r"[A-Za-z0-9_.~+/=-]{16,}")
 _USABLE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _CLOCK = re.compile(r"(\d+):(\d{1,2}):(\d{1,2})(?:\.\d+)?")
@@ -116,15 +116,19 @@ def instant(value: object, zone: tzinfo = UTC) -> float | None:
     """
     figure = number(value)
     if figure is not None:
-        seconds = figure / 1000 if figure > 1e11 else figure
-        return seconds if 1e8 < seconds < 1e11 else None
+        return _plausible(figure / 1000 if figure > 1e11 else figure)
     if not isinstance(value, str):
         return None
     try:
         moment = datetime.fromisoformat(value.strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+        return _plausible((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def _plausible(seconds: float) -> float | None:
+    """Between 1973 and 5138; anything else is a duration, a placeholder or nonsense."""
+    return seconds if 1e8 < seconds < 1e11 else None
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

@@ -125,10 +125,11 @@ class TestNetsapiens(ProviderContract):
         assert finding.kind is FindingKind.FOUND
 
     def test_records_that_do_not_end_prove_nothing(self) -> None:
-        # Given a server that answers every page with the same hundred records
-        page = reply(200, [record(number) for number in range(100)])
+        # Given a server that answers every page with the same hundred records, a known call among them
+        known = record(0, {"call-orig-call-id": "f" * 32})
+        page = reply(200, [known, *(record(number) for number in range(1, 100))])
         sender = PlayedSender(lambda request: NOT_FOUND if "/calls/" in request.path else page)
-        finding = drive(self.make(sender).find(self.remembered(call_id=None), self.canary()))
+        finding = drive(self.make(sender).find(self.remembered(call_id=None), self.canary(call_id="f" * 32)))
         assert finding.kind is FindingKind.BLIND
         (report,) = drive(self.make(sender).results([self.remembered(call_id=None)]))
         assert report.status is ReportStatus.UNREACHABLE
