@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -126,19 +127,21 @@ class Simulator:
 
 
 def serve(options: SimulatorOptions, *, announce: bool = False, until_eof: bool = False) -> None:
-    """Serves until SIGTERM or SIGINT, or, with ``until_eof``, until standard input ends (its parent is gone).
+    """Serves until SIGTERM or SIGINT, or, with ``until_eof``, until SIGTERM or the end of standard input.
 
     ``announce`` writes one line of JSON with ``url`` and ``pid`` to standard output as soon as it listens; otherwise a
     sentence goes to standard error. Raises OutOfReach where it cannot listen.
     """
+    gc.set_threshold(50_000, 20, 100)  # calls by the hundred thousand, none in a cycle: less looking for garbage
     asyncio.run(_serve(options, announce=announce, until_eof=until_eof))
 
 
 async def _serve(options: SimulatorOptions, *, announce: bool, until_eof: bool) -> None:
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, done.set)
+    loop.add_signal_handler(signal.SIGTERM, done.set)
+    # Ctrl-C reaches a child as well as its parent, which may still have calls to finish and closes the pipe after.
+    loop.add_signal_handler(signal.SIGINT, _ignore if until_eof else done.set)
     simulator = Simulator(options)
     await simulator.start()
     if until_eof:
@@ -150,6 +153,10 @@ async def _serve(options: SimulatorOptions, *, announce: bool, until_eof: bool) 
         sys.stderr.write(f"the sandbox listens on {simulator.url}; Ctrl-C ends it\n")
     await done.wait()
     await simulator.stop()
+
+
+def _ignore() -> None:
+    pass
 
 
 def _wait_for_eof(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:

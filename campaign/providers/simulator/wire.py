@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, unquote
 HEAD_LIMIT = 64 * 1024
 BODY_LIMIT = 8 * 1024 * 1024
 PIECE = 64 * 1024
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _RESET = struct.pack("ii", 1, 0)
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
@@ -99,7 +100,7 @@ class Answer:
 
 
 def json_answer(status: int, value: object, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
-    return Answer(status, json.dumps(value, separators=(",", ":")).encode(), headers)
+    return Answer(status, _ENCODER.encode(value).encode(), headers)
 
 
 class _UnreadableError(Exception):

@@ -210,7 +210,9 @@ def test_it_ends_when_its_parent_is_gone() -> None:
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdout.readline()
+        announced = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)  # a Ctrl-C that its parent got too, and has yet to act on
+        assert dial(announced["url"])[0] == 202
         process.stdin.close()
         assert process.wait(10) == 0
 
