@@ -78,7 +78,7 @@ class ProviderContract:
     states: ClassVar[Mapping[str, Disposition | None]] = {}
     """Every documented state word; None where it is not final."""
     unknown_state: ClassVar[ReportStatus] = ReportStatus.PENDING
-    """What a state word that no documentation knows leaves the call in."""
+    """What a state word that nobody has documented leaves the call in."""
     junk: ClassVar[Mapping[str, VerdictKind]] = {}
     """Labels of JUNK whose documented meaning on originate is not UNCONFIRMED."""
     webhook_states: ClassVar[bool] = False
@@ -139,8 +139,8 @@ class ProviderContract:
 
     def refusal(self, status: int) -> Reply:
         """An error answer that repeats the number and the key, as real ones do."""
-        text = f"refused: {self.phone} with key {SECRET}_api_key"
-        return reply(status, {"message": text, "error": {"message": text}, "code": status, "status": status})
+        said = f"refused: {self.phone} with key {SECRET}_api_key"
+        return reply(status, {"message": said, "error": {"message": said}, "code": status, "status": status})
 
     def follow_ups(self, status: int) -> list[Reply]:
         """Answers to what `originate` asks after a refusal with ``status`` (a look for the cause)."""
@@ -196,17 +196,13 @@ class ProviderContract:
 
     def test_has_recordings(self) -> None:
         asked = {case.ask for case in load_cases(self.provider.name)}
-        assert "originate" in asked
-        assert asked & {"results", "webhook"}
+        assert asked >= {"originate"} and asked & {"results", "webhook"}  # noqa: PT018
 
     # --- originate ---
 
     def test_accepted_is_placed(self) -> None:
         call = self.outbound()
-        sender = in_turn(self.accepted(call))
-        verdict = drive(self.make(sender).originate(call))
-        assert verdict.kind is VerdictKind.PLACED
-        assert len(sender.requests) == 1
+        assert drive(self.make(in_turn(self.accepted(call))).originate(call)).kind is VerdictKind.PLACED
 
     def test_each_status_has_its_verdict(self, status: int, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
