@@ -9,12 +9,12 @@ from sqlalchemy import insert
 
 from campaign.domain.calls import OutboundCall
 from campaign.domain.line import Line, PollSchedule
-from campaign.domain.pace import Reservation, Want
+from campaign.domain.pace import Reservation, Room, Want
 from campaign.domain.plan import Plan
 from campaign.domain.states import CampaignState, TargetState
 from campaign.domain.verdicts import Verdict, placed
 from campaign.policies.looking import LookRules
-from campaign.policies.pacing import aimed, reserve
+from campaign.policies.pacing import aimed, reserve, room
 from campaign.services.dialing import Dialer, Outside
 from campaign.services.recorder import Recorder
 from campaign.storage.engine import Store, SystemClock
@@ -38,6 +38,11 @@ class LocalThrottle:
 
     def __init__(self) -> None:
         self.buckets: dict[str, float] = {}
+
+    async def room(self, line: str, calls_per_second: float) -> Room:
+        now = SystemClock().monotonic()
+        self.buckets.setdefault(line, now)
+        return Room(*room(self.buckets[line], aimed(calls_per_second), now))
 
     async def reserve(self, line: str, calls_per_second: float, wants: Sequence[Want]) -> Reservation:
         now = SystemClock().monotonic()
@@ -87,6 +92,7 @@ def numbers(how_many: int) -> list[str]:
 
 def outside(store: Store, rules: Mapping[str, LookRules] | None = None, **changes: Any) -> Outside:
     rules = rules or {LINE.name: LookRules(poll=LINE.poll)}
+
     async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.to_thread(work, *arguments)
 

@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from campaign.domain.errors import OutOfReach
-from campaign.domain.pace import Reservation, Want
-from campaign.policies.pacing import HORIZON, aimed
+from campaign.domain.pace import Reservation, Room, Want
+from campaign.policies.pacing import HORIZON, aimed, room
 
 PREFIX = "campaign:pace:"
 KEPT_FOR = 86_400
@@ -26,6 +26,9 @@ OFFSET_KEPT_FOR = 60.0
 
 SPARE = 0.002
 """Seconds by which two honest readings may differ."""
+
+# KEYS: the line's bucket. Answers the time now and the bucket, in microseconds, empty where there is none.
+LOOK = "local t = redis.call('TIME') return {t[1] .. string.format('%06d', t[2]), redis.call('GET', KEYS[1]) or ''}"
 
 # KEYS: the line's bucket, then one per want. ARGV: horizon, ttl, the line's interval, then per want its count and own
 # interval (0: none), in microseconds. Answers the time now, how long to wait (-1: everything given), and pairs of
@@ -88,21 +91,34 @@ class RedisThrottle:
         self._sharpness = float("inf")
         self._read_at = float("-inf")
 
+    async def room(self, line: str, calls_per_second: float) -> Room:
+        asked = self._monotonic()
+        now, stored = (value.decode() for value in await self._ask(LOOK, [PREFIX + line], []))
+        self._compare_clocks(int(now) / 1e6, asked, self._monotonic())
+        bucket = int(stored) / 1e6 if stored else None
+        calls, retry_at = room(bucket, aimed(calls_per_second), int(now) / 1e6)
+        if bucket is None:
+            return Room(1, retry_at + self._offset)  # asking for one makes the bucket, a horizon ahead
+        return Room(calls, retry_at + self._offset)
+
     async def reserve(self, line: str, calls_per_second: float, wants: Sequence[Want]) -> Reservation:
         keys = [PREFIX + line, *(f"{PREFIX}{line}:{want.key}" for want in wants)]
         asked = self._monotonic()
-        try:
-            # EVAL and not EVALSHA: after a flush the first EVALSHA is an error, upon which fakeredis 2.40 hangs up.
-            # Redis keeps the compiled script either way, and it is asked for only a few times a second.
-            answer: list[Any] = await self._redis.eval(SCRIPT, len(keys), *keys, *_arguments(calls_per_second, wants))
-        except (RedisError, OSError) as error:
-            raise OutOfReach(
-                f"the pace cannot be asked for: the broker does not answer ({type(error).__name__})"
-            ) from None
-        return self._read(answer, asked, self._monotonic())
+        answer = await self._ask(SCRIPT, keys, _arguments(calls_per_second, wants))
+        return self._read([float(value) for value in answer], asked, self._monotonic())
 
-    def _read(self, answer: list[Any], asked: float, answered: float) -> Reservation:
-        now, wait, *given = (float(value) for value in answer)
+    async def _ask(self, script: str, keys: Sequence[str], arguments: Sequence[int]) -> list[Any]:
+        """EVAL and not EVALSHA: after a flush the first EVALSHA is an error, upon which fakeredis 2.40 hangs up. Redis
+        keeps the compiled script either way, and it is asked for only a few times a second."""
+        try:
+            answer: list[Any] = await self._redis.eval(script, len(keys), *keys, *arguments)
+        except (RedisError, OSError) as error:
+            reason = type(error).__name__
+            raise OutOfReach(f"the pace cannot be asked for: the broker does not answer ({reason})") from None
+        return answer
+
+    def _read(self, answer: Sequence[float], asked: float, answered: float) -> Reservation:
+        now, wait, *given = answer
         self._compare_clocks(now / 1e6, asked, answered)
         slots = tuple((int(given[i]), given[i + 1] / 1e6 + self._offset) for i in range(0, len(given), 2))
         retry_at = None if wait < 0 else now / 1e6 + self._offset + wait / 1e6

@@ -25,7 +25,19 @@ class Reservation:
     retry_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """About how many start times can be had now; where none, the monotonic second from which to ask again."""
+
+    calls: int
+    retry_at: float
+
+
 class Throttle(Protocol):
+    async def room(self, line: str, calls_per_second: float) -> Room:
+        """How much is worth claiming. Takes nothing, so another worker may be quicker. Raises OutOfReach."""
+        ...
+
     async def reserve(self, line: str, calls_per_second: float, wants: Sequence[Want]) -> Reservation:
         """Start times no nearer to any other of the line's, on any machine, than its pace allows.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from campaign.domain.pace import Want
 
@@ -76,6 +77,14 @@ def reserve(
     free.update({want.key: ready[i] for i, want in enumerate(wants) if want.limit})
     waiting = [max(at, ready[i]) for i in range(len(wants)) if left[i]]
     return Grant(tuple(times), free, min(waiting) - horizon if waiting else None)
+
+
+def room(stored: float | None, rate: float, now: float, horizon: float = HORIZON) -> tuple[int, float]:
+    """How many start times :func:`reserve` would give to a group without a limit of its own, and from when it would
+    give the next where that is none. ``stored`` is the line's bucket."""
+    end = now + horizon
+    at = _free_from(stored, 1.0 / rate, now, end)
+    return ceil((end - at) * rate) if at < end else 0, max(now, at - horizon)
 
 
 def _free_from(stored: float | None, step: float, now: float, end: float) -> float:

@@ -17,7 +17,7 @@ def split(calls: int, demands: Mapping[int, Demand], turn: int = 0) -> dict[int,
 
     What does not divide goes by largest remainder; ``turn`` rotates ties so that a pace of one call is shared in time.
     """
-    given = {campaign: 0 for campaign in demands}
+    given = dict.fromkeys(demands, 0)
     open_ = {campaign: demand for campaign, demand in demands.items() if demand.most > 0}
     while calls > 0 and open_:
         shares = _round(calls, open_, turn)

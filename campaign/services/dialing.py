@@ -107,14 +107,16 @@ class Dialer:
 
     async def _run(self, until: float) -> None:
         while self._may_go_on(until):
-            found = await self._claim(until)
-            if not self._held:
-                if not self._more_to_come(found):
-                    return
-                if found is None or not found.looked_at:
-                    await asyncio.sleep(LINGER)
-                continue
-            await self._sleep_until(await self._give_start_times())
+            room = await self.outside.throttle.room(self.line.name, self._pace)
+            found = await self._claim(room.calls)
+            if self._held:
+                await self._sleep_until(await self._give_start_times())
+            elif room.calls == 0:
+                await self._sleep_until(min(max(room.retry_at, self._soon()), until))
+            elif not self._more_to_come(found):
+                return
+            elif found is None or not found.looked_at:
+                await asyncio.sleep(LINGER)
 
     def _may_go_on(self, until: float) -> bool:
         outside = self.outside
@@ -124,14 +126,14 @@ class Dialer:
         """Due targets that a gate postponed, room that may come free, a call that may miss its start time."""
         return self._leaving > 0 or found is None or found.looked_at > 0 or found.full
 
+    def _soon(self) -> float:
+        return self.outside.clock.monotonic() + LEAD / 2
+
     # --- claiming
 
-    async def _claim(self, until: float) -> Claim | None:
-        """No more than can be given start times within the horizon, and little beyond this run: what is left over is
-        given back, but the next run must not find the line idle."""
-        ahead = min(HORIZON, until - self.outside.clock.monotonic() + 2 * LEAD)
-        wanted = min(int(self._pace * ahead) + 1, BATCH) - len(self._held)
-        wanted = min(wanted, self.outside.connections - self._in_air)
+    async def _claim(self, room: int) -> Claim | None:
+        """No more than there are start times for: what would be left over must be given back."""
+        wanted = min(room, BATCH, self.outside.connections - self._in_air) - len(self._held)
         if wanted <= 0:
             return None
         self._turn += 1
@@ -157,34 +159,40 @@ class Dialer:
 
     async def _give_start_times(self) -> float:
         """Give held calls their start times; returns the monotonic second at which to look again."""
-        groups: dict[int, list[_Held]] = {}
-        for held in self._held:
-            groups.setdefault(held.call.campaign_id, []).append(held)
+        groups: dict[int, deque[_Held]] = {}
+        while self._held:  # taken out: calls that miss their start time come back to it while we wait for the answer
+            held = self._held.popleft()
+            groups.setdefault(held.call.campaign_id, deque()).append(held)
         wants = [_want(campaign, members) for campaign, members in groups.items()]
-        reservation = await self.outside.throttle.reserve(self.line.name, self._pace, wants)
-        queues = [deque(members) for members in groups.values()]
+        queues = list(groups.values())
+        try:
+            reservation = await self.outside.throttle.reserve(self.line.name, self._pace, wants)
+        except BaseException:
+            self._hold_again(queues)
+            raise
         timed = [(at, queues[index].popleft()) for index, at in reservation.slots]
-        self._held = deque(held for queue in queues for held in queue)
-        now = self.outside.clock.monotonic()
-        self._rest(groups, queues, reservation.retry_at, now)
         for window in _windows(timed):
             self._start(self._leave(window))
+        self._rest(groups, reservation.retry_at)
+        self._hold_again(queues)
+        now = self.outside.clock.monotonic()
         if reservation.retry_at is not None:
             return min(max(reservation.retry_at, now + 0.001), now + HORIZON)
-        return timed[-1][0] - LEAD if timed else now + LINGER
+        return max(timed[-1][0] - LEAD, self._soon()) if timed else now + LINGER
 
-    def _rest(
-        self, groups: Mapping[int, Sequence[_Held]], queues: Sequence[deque[_Held]], retry_at: float | None, now: float
-    ) -> None:
-        """A campaign whose own pace gave nothing is left alone until it may give something."""
-        if retry_at is None:
+    def _hold_again(self, queues: Sequence[deque[_Held]]) -> None:
+        for queue in queues:
+            self._held.extend(queue)
+
+    def _rest(self, groups: Mapping[int, deque[_Held]], retry_at: float | None) -> None:
+        """A campaign whose own pace gave nothing for a while is left alone until it may give something."""
+        if retry_at is None or retry_at <= self.outside.clock.monotonic() + HORIZON:
             return
-        for campaign, queue in zip(groups, queues, strict=True):
-            if queue and queue[0].call.pace_limit is not None and retry_at > now + HORIZON:
+        for campaign, queue in groups.items():
+            if queue and queue[0].call.pace_limit is not None:
                 self._resting[campaign] = retry_at
-                for held in queue:
-                    self._give_back(held, "the campaign's own pace")
-        self._held = deque(held for held in self._held if held.call.campaign_id not in self._resting)
+                while queue:
+                    self._give_back(queue.popleft(), "the campaign's own pace")
 
     # --- leaving
 

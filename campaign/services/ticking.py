@@ -32,7 +32,7 @@ class Order:
 
 
 def tick(store: Store, rules: Mapping[str, LookRules]) -> list[Order]:
-    """Do the housekeeping that is due and say what else there is to do. One fault does not keep the rest from running."""
+    """Do the housekeeping that is due and say what else there is to do. One fault does not stop the other duties."""
     _each(
         lambda: sweeping.sweep(store, rules),
         lambda: retry_batches.fire_due(store),
