@@ -14,7 +14,7 @@ from campaign.services.campaigns import found
 from campaign.services.lines import line_view
 from campaign.storage import campaigns, line_settings, results, targets
 from campaign.storage import summary as figures
-from campaign.storage.engine import RowMapping, Store
+from campaign.storage.engine import Connection, RowMapping, Store
 
 PAGE = 1_000
 FORMATS = ("csv", "jsonl")
@@ -158,18 +158,15 @@ def export(store: Store, name: str, out: Writable, *, attempts: bool = False, fo
     return _write_lines(out, header, rows)
 
 
-Pager = Callable[[Any, int, int, int, int], Sequence[RowMapping]]
+Page = Sequence[Mapping[Any, Any]]
+Pager = Callable[[Connection, int, int, int], Page]
 
 
-def _pages(store: Store, page: Pager, campaign_id: int, first: int, last: int) -> Iterator[Sequence[RowMapping]]:
-    after = first - 1
-    while after < last:
+def _pages(store: Store, page: Pager, campaign_id: int, first: int, last: int) -> Iterator[Page]:
+    for after in range(first - 1, last, PAGE):
         with store.read() as connection:
-            rows = page(connection, campaign_id, after, last, PAGE)
-        if not rows:
-            return
+            rows = page(connection, campaign_id, after, min(after + PAGE, last))
         yield rows
-        after = rows[-1]["id"]
 
 
 def _variables(uploaded: Sequence[Sequence[str]], ours: Sequence[str]) -> dict[str, str]:
@@ -183,7 +180,7 @@ def _variables(uploaded: Sequence[Sequence[str]], ours: Sequence[str]) -> dict[s
     return names
 
 
-def _cells(row: RowMapping, variables: Mapping[str, str], ours: Sequence[str]) -> list[Any]:
+def _cells(row: Mapping[Any, Any], variables: Mapping[str, str], ours: Sequence[str]) -> list[Any]:
     given = [row["variables"].get(variable) for variable in variables]
     return [row["phone"], *given, *(_value(column, row[_NAMES.get(column, column)]) for column in ours)]
 

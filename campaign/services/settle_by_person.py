@@ -4,7 +4,7 @@ The person's word is final as a result is. ``retry`` and ``not_placed`` make the
 second time: whoever says so, signs for it, and the journal keeps it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from campaign.domain.errors import NotPossible, UsageFault
 from campaign.domain.states import AttemptState, CampaignState, TargetState
 from campaign.services.campaigns import found
 from campaign.storage import campaigns, events, held
-from campaign.storage.engine import Connection, RowMapping, Store
+from campaign.storage.engine import Connection, Store
 
 RETRY = "retry"
 NOT_PLACED = "not_placed"
@@ -136,7 +136,7 @@ def _chunks(items: Sequence[Item]) -> list[Sequence[Item]]:
     return [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]
 
 
-def _doubt(row: RowMapping, state: str) -> Doubt:
+def _doubt(row: Mapping[Any, Any], state: str) -> Doubt:
     looked_for = state == AttemptState.UNCONFIRMED
     return Doubt(
         row["phone"],

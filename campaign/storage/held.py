@@ -15,18 +15,24 @@ WITHOUT_UNKNOWN = func.nullif(targets.c.disposition, Disposition.UNKNOWN.value)
 """The target's disposition as it was, but `unknown` taken back."""
 
 
-def held(connection: Connection, campaign_id: int, limit: int) -> Sequence[RowMapping]:
+def held(connection: Connection, campaign_id: int, limit: int) -> list[dict[str, Any]]:
     """Held targets with the latest real attempt of each, in the order of the upload."""
-    latest = _latest().where(attempts.c.target_id == targets.c.id).correlate(targets).scalar_subquery()
     query = (
-        select(targets.c.phone, targets.c.reason, targets.c.attempts, *_SEEN)
-        .outerjoin(attempts, attempts.c.id == latest)
+        select(targets.c.id, targets.c.phone, targets.c.reason, targets.c.attempts)
         .where(targets.c.campaign_id == campaign_id, targets.c.state == TargetState.HELD)
+        .order_by(targets.c.id)
+        .limit(limit)
     )
-    return connection.execute(query.order_by(targets.c.id).limit(limit)).mappings().all()
+    rows = connection.execute(query).mappings().all()
+    mine = attempts.c.target_id.in_([row["id"] for row in rows])
+    seen = select(attempts.c.target_id, *_SEEN).where(mine, attempts.c.counted).order_by(attempts.c.id)
+    latest = {row["target_id"]: dict(row) for row in connection.execute(seen).mappings()}
+    nothing = dict.fromkeys(column.name for column in _SEEN)
+    return [{**nothing, **latest.get(row["id"], {}), **row} for row in rows]
 
 
 def unconfirmed(connection: Connection, campaign_id: int, limit: int) -> Sequence[RowMapping]:
+    """Unconfirmed attempts, the oldest first."""
     query = (
         select(attempts.c.phone, attempts.c.reason, targets.c.attempts, *_SEEN)
         .join(targets, targets.c.id == attempts.c.target_id)
@@ -95,7 +101,6 @@ def _among(table: Any, phones: Phones) -> list[ColumnElement[bool]]:
 
 
 _SEEN = [
-    attempts.c.id.label("attempt_id"),
     attempts.c.line,
     attempts.c.sent_at,
     attempts.c.call_id,
