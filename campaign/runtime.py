@@ -53,6 +53,7 @@ def look_rules(line: Line) -> LookRules:
         poll=line.poll,
         can_ask=can.poll,
         can_find=can.find_by_our_id or can.find_by_number,
+        conflict_proves=can.conflict_proves,
         request_timeout=line.timeout,
         list_lag=can.list_lag,
         looks_after=line.settle_after if line.settle_after is not None else can.looks_after,

@@ -76,7 +76,10 @@ def _adoptions(connection: Connection, desk: _Desk, happened: Sequence[Happened]
         pair = desk.pairs.get(attempt_id)
         if pair is None or not isinstance(event, Answered) or event.verdict.kind is not VerdictKind.CONFLICT:
             continue
-        oldest = desk.now - conflict_proves_within(_rules(desk, pair.line))
+        rules = _rules(desk, pair.line)
+        if not rules.conflict_proves:
+            continue
+        oldest = desk.now - conflict_proves_within(rules)
         earlier = attempt_rows.unknown_before(connection, pair.line, pair.phone, attempt_id, oldest)
         if earlier is not None:
             desk.pairs |= attempt_rows.lock_pairs(connection, [earlier])

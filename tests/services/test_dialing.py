@@ -38,9 +38,12 @@ def rows(store: Store, table: Any) -> list[Any]:
         return list(connection.execute(select(table).order_by(table.c.id)))
 
 
-def dial(store: Store, provider: ScriptedProvider, seconds: float = 2.0, line: Any = LINE) -> None:
+PROVING = {LINE.name: LookRules(poll=LINE.poll, conflict_proves=True)}
+
+
+def dial(store: Store, provider: ScriptedProvider, seconds: float = 2.0, line: Any = LINE, rules: Any = None) -> None:
     async def run() -> None:
-        await dial_once(Dialer(line, provider, outside(store)), seconds)
+        await dial_once(Dialer(line, provider, outside(store, rules)), seconds)
 
     asyncio.run(run())
 
@@ -249,11 +252,11 @@ def test_a_conflict_adopts_the_earlier_call_that_nobody_could_confirm(store: Sto
     add_campaign(store, [A], plan=Plan(on_unknown="retry"))
     dial(store, ScriptedProvider({A: [unconfirmed("read timeout")]}))
     clock.advance(1100.0)
-    sweep(store, {LINE.name: LookRules(poll=LINE.poll)})
+    sweep(store, PROVING)
     assert rows(store, attempts)[0].disposition == "unknown"
     clock.advance(600.0)
     # When the next try meets "already queued"
-    dial(store, ScriptedProvider({A: [conflict("already in the call queue")]}))
+    dial(store, ScriptedProvider({A: [conflict("already in the call queue")]}), rules=PROVING)
     # Then the first attempt is the call, the second is none, and nothing more is counted
     first, second = rows(store, attempts)
     assert (first.state, first.disposition) == (AttemptState.PLACED, None)
