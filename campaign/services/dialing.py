@@ -99,8 +99,9 @@ class Dialer:
                 self._give_back_all("no start time came up")
 
     async def drained(self) -> None:
-        """Returns when nothing of this line is in the air any more."""
-        self._give_back_all("the worker is stopping")
+        """Returns when nothing of this line is in the air any more; to be called once the process is stopping."""
+        async with self._one_run:  # a run under way ends by itself, and may still be giving out start times
+            self._give_back_all("the worker is stopping")
         while self._tasks:
             await asyncio.wait(set(self._tasks))
         self._give_back_all("the worker is stopping")
