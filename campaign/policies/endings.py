@@ -80,6 +80,13 @@ def count(target: Target, attempt: Attempt, now: float) -> Target:
     )
 
 
+def free(target: Target, due_at: float, reason: str, now: float) -> Target:
+    """Its call in the air was none: due again, unless it has become known meanwhile that an earlier one was answered."""
+    if target.tally.get(Disposition.ANSWERED):
+        return done(target, Disposition.ANSWERED, "answered, reported late", now)
+    return waiting(target, due_at, reason)
+
+
 def waiting(target: Target, due_at: float, reason: str) -> Target:
     return replace(target, state=TargetState.WAITING, due_at=due_at, reason=reason, attempt_id=None)
 
@@ -102,8 +109,8 @@ def done(target: Target, disposition: Disposition, reason: str, now: float) -> T
 
 def freed(target: Target, now: float, reason: str) -> Target:
     """Due again, unless workers keep dying over it."""
-    if target.rescues < POISON_AFTER:
-        return waiting(target, now, reason)
+    if target.rescues < POISON_AFTER or target.tally.get(Disposition.ANSWERED):
+        return free(target, now, reason, now)
     return replace(
         target,
         state=TargetState.HELD,

@@ -14,7 +14,7 @@ from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
 from campaign.domain.verdicts import Verdict, VerdictKind
 from campaign.policies import looking
-from campaign.policies.endings import after, count, end, freed, overtaken, skipped, waiting
+from campaign.policies.endings import after, count, end, free, freed, overtaken, skipped
 from campaign.policies.events import (
     NOTHING,
     Answered,
@@ -152,7 +152,7 @@ def _conflict(attempt: Attempt, target: Target, plan: Plan, now: float) -> Step:
             reason=f"the provider said `already queued` {conflicts} times; decide with `campaign settle`",
         )
     else:
-        freed = waiting(target, now + plan.conflict_interval, "conflict")
+        freed = free(target, now + plan.conflict_interval, "conflict", now)
     return replace(step, target=replace(freed, conflicts=conflicts), note="conflict")
 
 
@@ -163,7 +163,7 @@ def _not_counted(
     closed = replace(attempt, state=state, token=attempt.token + 1, lease_until=None, ended_at=now)
     wait = signal.retry_after if signal and signal.retry_after else 1.0
     due_at = now + min(wait, 3600.0)
-    return Step(closed, waiting(target, due_at, reason), signal=signal, note=reason.replace(" ", "_"))
+    return Step(closed, free(target, due_at, reason, now), signal=signal, note=reason.replace(" ", "_"))
 
 
 # --- nothing left, or nobody knows -----------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def _given_back(attempt: Attempt, target: Target, event: GivenBack, now: float) 
     if event.skip:
         return Step(closed, skipped(target, event.reason, now))
     due_at = now if event.due_at is None else event.due_at
-    return Step(closed, waiting(target, due_at, event.reason))
+    return Step(closed, free(target, due_at, event.reason, now))
 
 
 def _lease_ran_out(attempt: Attempt, target: Target, plan: Plan, rules: LookRules, now: float) -> Step:
