@@ -81,7 +81,7 @@ def count(target: Target, attempt: Attempt, now: float) -> Target:
 
 
 def free(target: Target, due_at: float, reason: str, now: float) -> Target:
-    """Its call in the air was none: due again, unless it has become known meanwhile that an earlier one was answered."""
+    """What was in the air was no call: due again, unless an earlier one turned out meanwhile to have been answered."""
     if target.tally.get(Disposition.ANSWERED):
         return done(target, Disposition.ANSWERED, "answered, reported late", now)
     return waiting(target, due_at, reason)
