@@ -20,6 +20,7 @@ READ_AT_MOST = 50
 
 _SLICE = 65_536
 _BATCH_CHARACTERS = 4_000_000  # rows may be long: a batch ends here, too
+_MANY = 10_000  # targets after which the database's planner is told at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,8 @@ class _Reader:
             self._keep(connection, **_counts(done), state=done.state, visible_at=now)
             if made:
                 campaigns.wake(connection, hold.campaign_id)
+            if made >= _MANY:
+                uploads.refresh_statistics(connection)
             detail = {"upload": hold.id, "targets": made, **_counts(done)}
             events.record(connection, now, "upload_visible", campaign_id=hold.campaign_id, detail=detail)
         self._progress = done
