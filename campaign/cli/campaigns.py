@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from campaign.cli.command import Command, Session, json_flag, pass_session, yes_flag
+from campaign.cli.numbers_given import chosen_region
 from campaign.cli.output import ask, note, plural, print_json
 from campaign.cli.plan_flags import plan_flags, plan_from
 from campaign.domain.errors import NotFound, UsageFault
@@ -43,10 +44,8 @@ def create_command(
     """Make a campaign: a name, a line and a plan."""
     from campaign.services import campaigns
 
-    if region:
-        session.flags["region"] = region
-    made_plan, chosen = plan_from(plan), chosen_line(session, line)
-    made = campaigns.create(session.store, name, chosen.name, made_plan, session.settings.region)
+    made_plan, chosen, region = plan_from(plan), chosen_line(session, line), chosen_region(session, region)
+    made = campaigns.create(session.store, name, chosen.name, made_plan, region)
     if as_json:
         print_json(summary(made))
     note(f"Created {made.name!r} on line {made.line}. Next: campaign upload {made.name!r} FILE.csv", quiet=as_json)

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import click
 
 from campaign.cli.command import Group, Session, json_flag, pass_session
-from campaign.cli.numbers_given import any_e164
+from campaign.cli.numbers_given import any_e164, chosen_region
 from campaign.cli.output import note, plural, print_json, print_json_rows, print_table, when
 from campaign.cli.uploads import reading_flags, reading_from
 
@@ -20,9 +20,8 @@ def dnc_command() -> None:
 
 
 def _numbers(session: Session, given: tuple[str, ...], region: str | None) -> list[str]:
-    if region:
-        session.flags["region"] = region
-    return [any_e164(number, session.settings.region) for number in given]
+    chosen = chosen_region(session, region)
+    return [any_e164(number, chosen) for number in given]
 
 
 @dnc_command.command("add", examples=["campaign dnc add +14155550100 --reason 'asked on the phone'"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from campaign.cli.command import Command, Session, json_flag, pass_session
-from campaign.cli.numbers_given import any_e164
+from campaign.cli.numbers_given import any_e164, chosen_region
 from campaign.cli.output import note, print_json, print_json_rows, print_table, when
 from campaign.domain.errors import NotFound
 from campaign.domain.states import TargetState
@@ -84,9 +84,8 @@ def attempts_command(session: Session, number: str, campaign: str | None, region
     """Every call to one number."""
     from campaign.services import results
 
-    if region:
-        session.flags["region"] = region
-    views = results.attempts_of_number(session.store, any_e164(number, session.settings.region), campaign)
+    phone = any_e164(number, chosen_region(session, region))
+    views = results.attempts_of_number(session.store, phone, campaign)
     if as_json:
         print_json([_attempt_data(view) for view in views])
         return

@@ -1,6 +1,18 @@
 """Phone numbers as a person types them at the command line, to E.164."""
 
+from typing import TYPE_CHECKING
+
 from campaign.domain.errors import UsageFault
+
+if TYPE_CHECKING:
+    from campaign.cli.command import Session
+
+
+def chosen_region(session: "Session", given: str | None) -> str | None:
+    """The flag's region, else the settings'. Raises UsageFault for one that is none."""
+    from campaign.intake.reading import Reading
+
+    return Reading(region=given).checked().region if given else session.settings.region
 
 
 def e164(text: str, region: str | None) -> str:

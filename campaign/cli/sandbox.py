@@ -31,9 +31,10 @@ def sandbox_command(
     fault: tuple[str, ...], webhook: tuple[str, ...], settings: tuple[str, ...], file: str | None, announce: bool,
     **given: str | None,
 ) -> None:  # fmt: skip
-    """The simulated providers as a server, with a ledger of what really happened. Nobody is called.
+    """The simulated providers as a server.
 
-    docs/sandbox.md explains every option and fault.
+    It speaks every provider's API and keeps a ledger of what really happened; nobody is called. docs/sandbox.md
+    explains every option and fault.
     """
     from campaign.providers.simulator.__main__ import main
 

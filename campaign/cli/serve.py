@@ -27,9 +27,10 @@ AT_ONCE = 200
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @pass_session
 def serve_command(session: Session, host: str, port: int) -> None:
-    """The web edge: webhooks in at /hooks/LINE, and /healthz.
+    """The web edge: webhooks in, and health.
 
-    Speaks plain HTTP: put a proxy with TLS in front of it where it can be reached from outside.
+    POST /hooks/LINE takes what the line's provider sends; GET /healthz says whether the database answers. Speaks
+    plain HTTP: put a proxy with TLS in front of it where it can be reached from outside.
     """
     import uvicorn
 

@@ -43,10 +43,8 @@ def reading_from(session: Session, given: Mapping[str, Any]) -> "Reading":
     """What was declared about the file. Raises UsageFault."""
     from campaign.intake.reading import Reading
 
-    if given.get("region"):
-        session.flags["region"] = given["region"]
     return Reading(
-        region=session.settings.region,
+        region=given.get("region") or session.settings.region,
         mapping=_mapping(given.get("mapping") or ()),
         encoding=given.get("encoding"),
         delimiter=given.get("delimiter"),
