@@ -303,11 +303,11 @@ def _truth_after_absence(
 
 
 def _looked(attempt: Attempt, target: Target, event: Looked, plan: Plan, rules: LookRules, now: float) -> Step:
+    finding = event.finding
+    if finding.kind is FindingKind.FOUND and attempt.state is AttemptState.UNCONFIRMED:
+        return _found(attempt, target, finding, plan, rules, now)  # however long ago: it was seen
     if not _holds(attempt, event.token, AttemptState.UNCONFIRMED):
         return Step(note="late_look")
-    finding = event.finding
-    if finding.kind is FindingKind.FOUND:
-        return _found(attempt, target, finding, plan, rules, now)
     if finding.kind is FindingKind.ABSENT and _absence_counts(attempt, finding, rules):
         attempt = replace(attempt, absences=attempt.absences + 1)
         if attempt.absences >= PROOFS_NEEDED:
