@@ -4,6 +4,7 @@ import logging
 import socket
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -40,20 +41,16 @@ def serve_command(session: Session, host: str, port: int) -> None:
     lines, store = session.lines, session.store
     ensure_line_rows(store, lines)
     _log_to_stderr(session.settings.log_format)
-    with _listening(host, port) as sock:
+    with _listening(host, port) as sock, suppress(KeyboardInterrupt):  # the way that this command ends
         note(f"Listening on http://{_shown(host)}:{sock.getsockname()[1]}; Ctrl-C ends it.")
         for sentence in _warnings(host, lines.values()):
             note(sentence)
-        server = uvicorn.Server(
+        uvicorn.Server(
             uvicorn.Config(
                 make_app(store, lines), log_config=None, access_log=False, server_header=False, proxy_headers=False,
                 lifespan="off", limit_concurrency=AT_ONCE, timeout_graceful_shutdown=STOP_WITHIN,
             )
-        )  # fmt: skip
-        try:
-            server.run(sockets=[sock])
-        except KeyboardInterrupt:  # uvicorn has stopped in good order and hands the signal on
-            return
+        ).run(sockets=[sock])  # fmt: skip
 
 
 def _listening(host: str, port: int) -> socket.socket:
