@@ -7,6 +7,7 @@ from random import Random
 Steps = Generator[float, None, None]
 """A task. It yields the seconds until its next step; whatever it does between two yields is one atomic step."""
 
+MOST_EVENTS = 60_000
 DEADLY = 0.35
 """Of the strikes, the share that kills; the others freeze."""
 
@@ -23,8 +24,9 @@ class Clockwork:
         self._count += 1
         heappush(self._queue, (when, self._count, act))
 
-    def run(self, until: float, over: Callable[[], bool]) -> None:
-        """Until nothing is left to happen, ``over`` says so (asked after every 64th event), or time is up."""
+    def run(self, until: float, over: Callable[[], bool]) -> bool:
+        """Until nothing is left to happen, ``over`` says so (asked after every 64th event), or time is up. False where
+        the world does not come to rest."""
         queue, events = self._queue, 0
         while queue and queue[0][0] <= until:
             when, _, act = heappop(queue)
@@ -32,7 +34,10 @@ class Clockwork:
             act()
             events += 1
             if not events & 63 and over():
-                return
+                return True
+            if events > MOST_EVENTS:
+                return False
+        return True
 
 
 class Machine:
@@ -110,9 +115,12 @@ class Storm:
         if self.random() < DEADLY:
             self.kill(machine)
         else:
-            self.frozen += 1
-            machine.frozen_until = self.clock.now + self.rng.choice(self.freezes) * (0.5 + self.random())
+            self.freeze(machine, self.rng.choice(self.freezes) * (0.5 + self.random()))
         return True
+
+    def freeze(self, machine: Machine, seconds: float) -> None:
+        self.frozen += 1
+        machine.frozen_until = self.clock.now + seconds
 
     def kill(self, machine: Machine) -> None:
         self.kills += 1

@@ -41,7 +41,7 @@ class TargetRow:
 
 
 class AttemptRow:
-    __slots__ = ("campaign", "line", "phone", "probe", "ref", "target", "value")
+    __slots__ = ("answer_known_at", "campaign", "line", "phone", "probe", "ref", "target", "value")
 
     def __init__(self, value: Attempt, target: TargetRow, line: str, ref: str, *, probe: bool) -> None:
         self.value = value
@@ -51,6 +51,7 @@ class AttemptRow:
         self.phone = target.phone
         self.ref = ref
         self.probe = probe
+        self.answer_known_at: float | None = None
 
 
 class InboxRow:
@@ -84,6 +85,7 @@ class Database:
         self.not_to_call: dict[str, float] = {}
         self.notes: Counter[str] = Counter()
         self.version = 0
+        self.indexed = True
 
     def live_on(self, phone: str) -> AttemptRow | None:
         for row in self.live.values():
@@ -104,7 +106,7 @@ class Database:
         """The partial unique index is immediate."""
         if value.state in LIVE_ATTEMPT_STATES:
             other = self.live_on(row.phone)
-            if other is not None and other is not row:
+            if self.indexed and other is not None and other is not row:
                 raise IndexRefused(f"attempt {value.id} cannot be {value.state}: {other.value.id} is live")
             self.live[value.id] = row
         else:

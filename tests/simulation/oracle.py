@@ -50,9 +50,9 @@ class Oracle:
         self._must(row.phone not in self.database.not_to_call, row, "was sent after the opt-out")
         self._must(is_open(row.campaign.plan, now), row, "was sent outside calling hours")
         for other in self._of_target(row):
-            answered = other.value.disposition is Disposition.ANSWERED and not row.target.signed
-            self._must(not answered or other.value.ended_at is None or other.value.ended_at > row.value.claimed_at,
-                       row, "was sent after an answered call")  # fmt: skip
+            known_at = other.answer_known_at
+            fine = known_at is None or known_at > row.value.claimed_at or row.target.signed > 0
+            self._must(fine, row, "was claimed after an answered call")
 
     def departed(self, row: AttemptRow, now: float) -> None:
         """The first byte leaves."""

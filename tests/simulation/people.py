@@ -5,7 +5,7 @@ from collections.abc import Callable
 from campaign.domain.dispositions import Disposition
 from campaign.domain.states import AttemptState, TargetState
 from tests.simulation.clockwork import Machine, Steps
-from tests.simulation.database import Away
+from tests.simulation.database import AttemptRow, Away, Campaign
 from tests.simulation.workers import Workers
 from tests.simulation.world import World
 
@@ -33,6 +33,7 @@ class People:
         for number in range(TICKS):
             machine = Machine(-2 - number, self.world.scenario.risk / 3, 0.0)
             self._keep_ticking(machine)
+        self.world.spite = self._get_between
         self._plan_trouble()
 
     # --- ticks
@@ -112,7 +113,7 @@ class People:
             (0.3, self._empty_lists),
             (0.2, self._outage),
             (0.2, self._foreign_call),
-            (0.15, self._settle_doubts_early),
+            (0.4 if s.level == 1 else 0.15, self._settle_doubts_early),
             (0.2, self._retry_batch),
         ]
         for likely, trouble in whenever:
@@ -121,8 +122,17 @@ class People:
                     self.clock.at(s.start + rng.random() * span, trouble)
         self.world.spawn(self.desk, self._sit_at_the_console(), self._settles_at - s.start)
 
+    def _get_between(self, row: AttemptRow) -> None:
+        if self.rng.random() < 0.5:
+            self._pause(row.campaign)
+        else:
+            self.world.seen["opt-outs"] += 1
+            self.protocol.opt_out(row.phone)
+
     def _pause_and_resume(self) -> None:
-        campaign = self.rng.choice(list(self.database.campaigns.values()))
+        self._pause(self.rng.choice(list(self.database.campaigns.values())))
+
+    def _pause(self, campaign: Campaign) -> None:
         if campaign.running:
             campaign.running, campaign.paused_at = False, self.clock.now
             self.database.version += 1

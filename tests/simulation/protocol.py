@@ -361,7 +361,8 @@ class Protocol:
                         last_attempt_at=max(sent, default=None), reason="decided by a person"
                         )  # fmt: skip
         target.signed += disposition is None
-        target.by_hand = True
+        for same in self.database.targets.values():
+            same.by_hand = same.by_hand or same.phone == target.phone
         self._write_target(target, after)
         self.oracle.consistent(target)
 
@@ -393,6 +394,8 @@ class Protocol:
 
     def _write_attempt(self, row: AttemptRow, value: Attempt) -> None:
         before = row.value
+        if value.disposition is Disposition.ANSWERED and before.disposition is not Disposition.ANSWERED:
+            row.answer_known_at = self.clock.now
         self.database.write_attempt(row, value)
         self.oracle.attempt_written(row, before, value)
 

@@ -42,7 +42,18 @@ CLOCKS_APART = 30.0
 class Call:
     """A call as it truly is. ``listed_at`` is from when a list shows it, ``told_at`` from when its result is told."""
 
-    __slots__ = ("attempt_id", "call_id", "disposition", "ends_at", "listed_at", "phone", "ref", "taken_at", "told_at")
+    __slots__ = (
+        "attempt_id",
+        "call_id",
+        "disposition",
+        "ends_at",
+        "left_out",
+        "listed_at",
+        "phone",
+        "ref",
+        "taken_at",
+        "told_at",
+    )
 
     def __init__(self, row: AttemptRow, call_id: str, now: float, rng: Random, lag: float) -> None:
         self.attempt_id = row.value.id
@@ -55,6 +66,8 @@ class Call:
         self.ends_at = now + (rng.random() * 60.0 if rng.random() < 0.85 else 300.0 + rng.random() * 900.0)
         self.listed_at = now + rng.random() * lag
         self.told_at = self.ends_at + rng.random() * lag
+        self.left_out = False
+        """One list has left it out (a page lost under the reader); there is only one such: that is what is promised."""
 
     def report(self, now: float, attempt_id: int | None = None) -> CallReport:
         final = now >= self.told_at
@@ -81,11 +94,13 @@ class Exchange:
         self.late = fate == "late"
         self.verdict: Verdict | None = None
         self.arrives_at: float | None = now + 0.01 + rng.random() * 0.2
-        self.answers_after = rng.random() * 2.0 if fate != "slow" else rng.random() * 19.0
+        self.answers_after = rng.random() * 2.0
         if fate in ("not_sent", "reset_before", "timeout_before"):
             self.arrives_at = None
         elif self.late:
-            self.arrives_at = now + rng.random() * latest
+            self.arrives_at = now + latest * (rng.random() if rng.random() < 0.5 else 1.0 - 0.2 * rng.random())
+        elif fate == "slow":
+            self.arrives_at = now + rng.random() * 19.5
 
 
 class Provider:
@@ -119,7 +134,7 @@ class Provider:
 
     def _fate(self, now: float, *, stormy: bool) -> str:
         if _within(self.outages, now):
-            return self.rng.choice(("not_sent", "503", "timeout_before"))
+            return "not_sent" if self.rng.random() < 0.9 else self.rng.choice(("503", "timeout_before"))
         if not stormy or self.rng.random() > self.faults:
             return "ok"
         chance = self.rng.random()
@@ -185,8 +200,10 @@ class Provider:
             ours = [c for c in listed if c.ref == row.ref]
         else:
             ours = [c for c in listed if c.phone == row.phone and c.taken_at >= sent_at - CLOCKS_APART]
-        if ours:
-            call = min(ours, key=lambda c: c.taken_at)
+        call = min(ours, key=lambda c: c.taken_at, default=None)
+        if call is not None and not call.left_out and self.rng.random() < 0.3:
+            call.left_out = True
+        elif call is not None:
             return Finding(FindingKind.FOUND, as_of, call.call_id, call.report(now, row.value.id))
         if canary is None or not any(c.call_id == canary.value.call_id for c in listed):
             return Finding(FindingKind.BLIND, as_of)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 from campaign.domain.states import TargetState
+from tests.simulation.database import IndexRefused
 from tests.simulation.oracle import Violation
 from tests.simulation.people import People
 from tests.simulation.protocol import Protocol
@@ -32,9 +33,10 @@ def run_seed(seed: int, protocol: Callable[..., Protocol] = Protocol, *, beyond:
         return now > start + TIME_LIMIT or all(t.value.state in _OVER for t in world.database.targets.values())
 
     try:
-        world.clock.run(start + TIME_LIMIT, over)
+        if not world.clock.run(start + TIME_LIMIT, over):
+            raise Violation("the world does not come to rest")
         world.oracle.at_the_end(world.clock.now)
-    except Violation as violation:
+    except (Violation, IndexRefused) as violation:
         outcome.violation = str(violation)
     outcome.seconds = world.clock.now - start
     outcome.seen = world.seen + world.database.notes + world.oracle.seen

@@ -26,14 +26,25 @@ _RETRY = {
     Disposition.ERROR: (45.0,),
     Disposition.VOICEMAIL: (600.0,),
 }
+_IMPATIENT = {**dict.fromkeys((Disposition.NO_ANSWER, Disposition.BUSY, Disposition.VOICEMAIL), (1.0, 5.0, 20.0)),
+              Disposition.ERROR: (1.0,)}  # fmt: skip
 _HOURS = Hours.model_validate({"zone": "UTC", "windows": [{"from": "08:00", "to": "18:00"}]})
 
 
 @lru_cache(maxsize=256)
-def _plan(on_unknown: OnUnknown, most: int, pace: float | None, flight: int | None, cap: int | None, hours: bool) -> Plan:
+def _plan(
+    on_unknown: OnUnknown,
+    most: int,
+    pace: float | None,
+    flight: int | None,
+    cap: int | None,
+    *,
+    impatient: bool,
+    hours: bool,
+) -> Plan:
     return Plan(
         max_attempts=most,
-        retry=dict(_RETRY),
+        retry=dict(_IMPATIENT if impatient else _RETRY),
         hours=_HOURS if hours else None,
         pace=Pace(calls_per_second=pace, max_in_flight=flight),
         caps=Caps(per_day=cap),
@@ -60,15 +71,20 @@ class Scenario:
     rules: LookRules
     latest: float
     freezes: tuple[float, ...]
+    stuck: float
+    """How likely a machine freezes just when a COMMIT of `sending` returns."""
+    spite: float
+    """How likely a claim is followed at once by an opt-out or a pause."""
 
 
 def draw(rng: Random, *, beyond: bool = False) -> Scenario:
     roughness = rng.choice((0.3, 0.6, 1.0))
     watches_hours = rng.random() < 0.1
-    start = CLOSES_AT - rng.random() * 900.0 if watches_hours else MIDNIGHT + rng.random() * 86_400.0
+    start = CLOSES_AT - rng.random() * rng.choice((40.0, 900.0)) if watches_hours else MIDNIGHT + rng.random() * 86_400.0
     level = rng.randrange(4)
     campaigns = 1 if rng.random() < 0.6 else 2
-    phones = [f"+4930{n:07d}" for n in range(1, rng.randint(2, 4) + 1)]
+    crowded = rng.random() < 0.03
+    phones = [f"+4930{n:07d}" for n in range(1, (30 if crowded else rng.randint(2, 4)) + 1)]
     give_up = rng.choice((400.0, 1800.0, 7200.0))
     poll = PollSchedule(first_after=20.0, every=15.0, at_most_every=300.0, give_up_after=give_up)
     return Scenario(
@@ -78,15 +94,17 @@ def draw(rng: Random, *, beyond: bool = False) -> Scenario:
         plans=tuple(_draw_plan(rng, hours=watches_hours) for _ in range(campaigns)),
         numbers=tuple(tuple(p for p in phones if n == 0 or rng.random() < 0.6) for n in range(campaigns)),
         lines=("one", "two") if rng.random() < 0.2 else ("one",),
-        rate=rng.choice((0.2, 1.0, 2.0, 5.0, 20.0)),
-        max_in_flight=rng.choice((1, 2, 3, 5)),
+        rate=rng.choice((0.2, 1.0, 2.0, 5.0, 20.0)) if not crowded else rng.choice((5.0, 20.0)),
+        max_in_flight=rng.choice((1, 2, 3, 5)) if not crowded else 30,
         workers=rng.choice((2, 2, 3)),
         risk=roughness * rng.choice((0.0, 0.01, 0.03)),
         faults=roughness * rng.choice((0.2, 0.5, 0.8)),
-        lose_commit=roughness * rng.choice((0.0, 0.01, 0.04)),
+        lose_commit=roughness * rng.choice((0.0, 0.02, 0.1)),
         rules=LookRules(poll=poll, can_find=level >= 2, list_lag=LAG),
         latest=BEYOND if beyond else LATEST,
-        freezes=rng.choice(((1.0, 3.0), (20.0, 45.0), (2.0, 40.0, 100.0, 700.0))),
+        freezes=rng.choice(((0.4, 1.0, 3.0), (20.0, 45.0), (2.0, 40.0, 100.0, 700.0))) if not crowded else (0.4, 1.0),
+        stuck=rng.choice((0.0, 0.0, 0.15)),
+        spite=rng.choice((0.0, 0.02, 0.05)),
     )
 
 
@@ -97,5 +115,6 @@ def _draw_plan(rng: Random, *, hours: bool) -> Plan:
         rng.choice((None, None, 0.5)),
         rng.choice((None, None, 1)),
         rng.choice((None, None, None, 2)),
-        hours,
+        impatient=rng.random() < 0.5,
+        hours=hours,
     )

@@ -1,6 +1,7 @@
 """What the processes do, step by step: every ``yield`` is a place where one may be killed or frozen."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from campaign.domain.pace import Want
 from campaign.domain.states import AttemptState
@@ -12,7 +13,7 @@ from tests.simulation.oracle import Violation
 from tests.simulation.protocol import LOOK_LEASE, Hand, Happened
 from tests.simulation.world import World
 
-RUN = 5.0
+RUN = 3.0
 WINDOW = 0.2
 LEAD = 0.15
 LINGER = 0.2
@@ -60,6 +61,8 @@ class Workers:
         self.turn += 1
         hands, looked_at = self.world.transact(lambda: self.protocol.claim(line, wanted, self.turn))
         held.extend(hands)
+        if hands and self.world.stormy and self.rng.random() < self.world.scenario.spite:
+            self.clock.at(self.clock.now + self.rng.random() * 0.5, partial(self.world.spite, hands[0].row))
         return looked_at
 
     def _give_start_times(self, machine: Machine, line: str, held: list[Hand]) -> float:
@@ -89,6 +92,8 @@ class Workers:
             for _, hand in window:
                 self._give_back(machine, hand)
             return
+        if self.world.stormy and self.rng.random() < self.world.scenario.stuck:
+            self.world.storm.freeze(machine, 400.0 + self.rng.random() * 1000.0)
         yield 0.003
         committed_at = self.clock.now
         for hand in going:
@@ -202,7 +207,7 @@ class Workers:
         yield self.rng.random() * 0.5
         provider = self.world.providers[row.line]
         finding = provider.find(row, canary, self.protocol.as_of(taken_at, machine), self.clock.now)
-        yield self.rng.random() * (0.2 if self.rng.random() < 0.8 else 200.0)
+        yield self.rng.random() * (0.2 if self.rng.random() < 0.7 else 500.0)
         finding = self.protocol.not_anothers(row, self.protocol.absence(finding, canary))
         self.world.seen[f"look {finding.kind}"] += 1
         self.put(machine, (row.value.id, Looked(token, finding)))

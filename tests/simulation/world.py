@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TypeVar
 
+from campaign.domain.calls import ReportStatus
+from campaign.domain.dispositions import Disposition
 from campaign.domain.rows import Target
 from campaign.domain.states import TargetState
 from tests.simulation.clockwork import Clockwork, Machine, Steps, Storm, Task
@@ -24,6 +26,7 @@ from tests.simulation.provider import Call, Exchange, Provider
 from tests.simulation.scenario import Scenario, draw
 
 Result = TypeVar("Result")
+SKEWS = (-300.0, -20.0, 0.0, 20.0, 300.0)
 
 
 @dataclass(slots=True)
@@ -48,7 +51,9 @@ class World:
         self.oracle = Oracle(self.database, self.providers)
         self.protocol = protocol(self.clock, self.database, dict.fromkeys(s.lines, s.rules), self.oracle)
         self.storm = Storm(self.clock, self.rng, s.storm_ends, s.freezes)
-        self.machines = [Machine(n, s.risk, self.rng.uniform(-300.0, 300.0)) for n in range(s.workers)]
+        self.machines = [Machine(n, s.risk, self.rng.choice(SKEWS)) for n in range(s.workers)]
+        self.spite: Callable[[AttemptRow], None] = lambda row: None
+        """What comes between the claim and the send of this attempt."""
         self.away = (0.0, 0.0)
         """From when until when the database does not answer."""
 
@@ -116,6 +121,10 @@ class World:
     def _delivery(self, line: str, call: Call, about: float) -> Callable[[], None]:
         def deliver() -> None:
             report = call.report(call.told_at if about == call.ends_at else about)
+            told = self.database.attempts[call.attempt_id].value.disposition
+            if told is call.disposition is not Disposition.UNKNOWN:
+                other = Disposition.BUSY if call.disposition is not Disposition.BUSY else Disposition.NO_ANSWER
+                report = replace(report, status=ReportStatus.FINAL, disposition=other)  # changes nothing any more
             if self.scenario.level in (0, 2):
                 report = replace(report, our_ref=None)
             self.database.inbox.append(InboxRow(self.clock.now, line, report))
