@@ -17,7 +17,7 @@ import pytest
 from campaign.domain.plan import Plan
 from campaign.services import campaigns, uploads
 from campaign.storage.engine import Store, open_store
-from campaign.storage.migrate import ensure_schema
+from campaign.storage.migrate import ensure_schema, is_current
 from tests.servers import dies_with_us
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,11 +67,11 @@ class Cli:
         return Path(self.environ["CAMPAIGN_HOME"])
 
     def campaigns(self) -> list[str]:
-        """The names that the database of ``home`` holds; none where there is no database."""
+        """The names that the database of ``home`` holds; none where there is no database, or none with tables yet."""
         if not (self.home / "campaign.sqlite").exists():
             return []
         with self.store() as store:
-            return [view.name for view in campaigns.list_campaigns(store)]
+            return [view.name for view in campaigns.list_campaigns(store)] if is_current(store) else []
 
     @contextmanager
     def store(self) -> Iterator[Store]:
