@@ -10,7 +10,7 @@ from tests.simulation.workers import Workers
 from tests.simulation.world import World
 
 TICKS = 2
-FIRST_IDLE, LONGEST_IDLE = 5.0, 5000.0
+FIRST_IDLE, LONGEST_IDLE = 15.0, 5000.0
 WORDS = (
     frozenset({Disposition.NO_ANSWER, Disposition.BUSY}),
     frozenset({Disposition.UNKNOWN, Disposition.ERROR, Disposition.REJECTED}),
@@ -78,8 +78,15 @@ class People:
                 self._order(self.workers.poll, line)
             if AttemptState.UNCONFIRMED in looks:
                 self._order(self.workers.settle, line)
-            if row.health.not_before <= now:
+            if row.health.not_before <= now and self._has_work(line, now):
                 self._order(self.workers.dial, line)
+
+    def _has_work(self, line: str, now: float) -> bool:
+        for target in self.database.targets.values():
+            value, campaign = target.value, target.campaign
+            if value.due_at is not None and value.due_at <= now and campaign.line == line and campaign.running:
+                return True
+        return False
 
     def _order(self, work: Callable[[Machine, str], Steps], line: str) -> None:
         """A Celery message: a hint that may be lost, said twice, or come very late."""

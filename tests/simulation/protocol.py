@@ -85,7 +85,7 @@ class Protocol:
             hand = self._born(target, line, now, probe=allowance.probe)
             if hand is not None:
                 hands.append(hand)
-        if allowance.health != row.health and (hands or not allowance.probe):
+        if allowance.health is not row.health and (hands or not allowance.probe):
             row.health = allowance.health
             database.version += 1
             database.notes["probe"] += allowance.probe
@@ -97,15 +97,16 @@ class Protocol:
         free = self.database.lines[line].max_in_flight - self.live_on_line(line)
         if free <= 0:
             return []
+        all_due = [t for t in self.database.targets.values() if _is_due(t.value, now)]
+        if not all_due:
+            return []
         wanted = min(calls, free)
         due: dict[int, list[TargetRow]] = {}
         demands: dict[int, Demand] = {}
         for campaign in self.database.campaigns.values():
             if campaign.running and campaign.line == line:
-                due[campaign.id] = sorted(
-                    (t for t in self.database.targets.values() if t.campaign is campaign and _is_due(t.value, now)),
-                    key=lambda t: t.value.due_at or 0.0,
-                )
+                mine = due[campaign.id] = [t for t in all_due if t.campaign is campaign]
+                mine.sort(key=lambda t: t.value.due_at or 0.0)
                 most = min(len(due[campaign.id]), wanted)
                 limit = campaign.plan.pace.max_in_flight
                 if limit is not None:
@@ -406,7 +407,7 @@ class Protocol:
 
 
 def _is_due(value: Target, now: float) -> bool:
-    return value.state is TargetState.WAITING and value.due_at is not None and value.due_at <= now
+    return value.due_at is not None and value.due_at <= now
 
 
 def _given_back(hand: Hand, answer: Gate) -> GivenBack:

@@ -1,5 +1,6 @@
 """Seeds in, outcomes out; one by one, or many on several processes."""
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -15,7 +16,7 @@ from tests.simulation.workers import Workers
 from tests.simulation.world import Outcome, World
 
 TIME_LIMIT = 12 * 86_400.0
-CHUNK = 250
+CHUNK = 200
 _OVER = frozenset({TargetState.DONE, TargetState.SKIPPED, TargetState.HELD})
 
 
@@ -66,6 +67,7 @@ class Tally:
 
 def run_chunk(first: int, count: int, *, beyond: bool = False) -> Tally:
     tally = Tally()
+    gc.disable()  # every world is one cycle of garbage: collected once per chunk it costs a third less
     for seed in range(first, first + count):
         outcome = run_seed(seed, beyond=beyond)
         tally.seeds += 1
@@ -73,6 +75,8 @@ def run_chunk(first: int, count: int, *, beyond: bool = False) -> Tally:
         tally.seen.update(outcome.seen)
         if outcome.violation is not None:
             tally.broken.append((seed, outcome.violation))
+    gc.enable()
+    gc.collect()
     return tally
 
 

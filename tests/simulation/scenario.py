@@ -84,18 +84,18 @@ def draw(rng: Random, *, beyond: bool = False) -> Scenario:
     level = rng.randrange(4)
     campaigns = 1 if rng.random() < 0.6 else 2
     crowded = rng.random() < 0.03
-    phones = [f"+4930{n:07d}" for n in range(1, (30 if crowded else rng.randint(2, 4)) + 1)]
+    phones = [f"+4930{n:07d}" for n in range(1, (14 if crowded else rng.randint(2, 4)) + 1)]
     give_up = rng.choice((400.0, 1800.0, 7200.0))
     poll = PollSchedule(first_after=20.0, every=15.0, at_most_every=300.0, give_up_after=give_up)
     return Scenario(
         start=start,
         storm_ends=start + rng.choice((120.0, 600.0, 2400.0)),
         level=level,
-        plans=tuple(_draw_plan(rng, hours=watches_hours) for _ in range(campaigns)),
+        plans=tuple(_draw_plan(rng, crowded=crowded, hours=watches_hours) for _ in range(campaigns)),
         numbers=tuple(tuple(p for p in phones if n == 0 or rng.random() < 0.6) for n in range(campaigns)),
         lines=("one", "two") if rng.random() < 0.2 else ("one",),
         rate=rng.choice((0.2, 1.0, 2.0, 5.0, 20.0)) if not crowded else rng.choice((5.0, 20.0)),
-        max_in_flight=rng.choice((1, 2, 3, 5)) if not crowded else 30,
+        max_in_flight=rng.choice((1, 2, 3, 5)) if not crowded else 14,
         workers=rng.choice((2, 2, 3)),
         risk=roughness * rng.choice((0.0, 0.01, 0.03)),
         faults=roughness * rng.choice((0.2, 0.5, 0.8)),
@@ -108,12 +108,12 @@ def draw(rng: Random, *, beyond: bool = False) -> Scenario:
     )
 
 
-def _draw_plan(rng: Random, *, hours: bool) -> Plan:
+def _draw_plan(rng: Random, *, crowded: bool, hours: bool) -> Plan:
     return _plan(
         rng.choice((OnUnknown.HOLD, OnUnknown.HOLD, OnUnknown.RETRY, OnUnknown.DONE)),
         rng.choice((1, 2, 3)),
-        rng.choice((None, None, 0.5)),
-        rng.choice((None, None, 1)),
+        rng.choice((None, None, 0.5)) if not crowded else None,
+        rng.choice((None, None, 1)) if not crowded else None,
         rng.choice((None, None, None, 2)),
         impatient=rng.random() < 0.5,
         hours=hours,
