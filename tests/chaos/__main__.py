@@ -1,0 +1,31 @@
+"""``python -m tests.chaos --numbers N --seed S --database sqlite|postgresql``; ``--deploys N`` for rolling restarts.
+
+Exits 0 where nobody was rung twice, nobody was lost and every disposition is right; 1 with the evidence otherwise.
+"""
+
+import argparse
+import random
+import sys
+
+from tests.chaos import kill_loop
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--numbers", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=None, help="drawn at random where it is not given")
+    parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
+    parser.add_argument("--provider", default="sandbox", help="the dialect that is dialled through")
+    parser.add_argument("--rate", type=float, default=60.0, help="calls per second")
+    given = parser.parse_args()
+    seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1_000_000)
+    clean = True
+    for database in ("postgresql", "sqlite") if given.database == "both" else (given.database,):
+        outcome = kill_loop.run(given.numbers, seed, database, kind=given.provider, rate=given.rate)
+        print(outcome.report(), flush=True)
+        clean = clean and outcome.clean
+    return 0 if clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""The kill loop: a campaign is dialled while everything around it dies; then the ledger is compared with our rows."""
+
+import json
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from campaign.domain.dispositions import Disposition
+from campaign.domain.plan import Plan
+from campaign.services.settle_by_person import settle
+from tests.chaos.lab import LINE, Lab, lab, make_tables, postgres_running, redis_running
+from tests.chaos.nemesis import Nemesis
+from tests.chaos.verdict import Verdict, judge
+from tests.engine import add_campaign, numbers
+from tests.servers import PostgresServer, RedisServer
+
+RETRIED = (Disposition.BUSY, Disposition.NO_ANSWER)
+PLAN = Plan(
+    retry={word: ["1s", "2s"] for word in RETRIED},  # type: ignore[misc]
+    max_attempts=3,
+    conflict_interval="1s",  # type: ignore[arg-type]
+    max_conflicts=1000,
+)
+FAULTS = (  # 15 % of the originate requests in all
+    "500:0.02", "500_after:0.02", "reset:0.02", "reset_after:0.02", "hang:0.01,seconds=5", "hang_after:0.01,seconds=5",
+    "garbage:0.02", "429:0.015,retry_after=0.3s", "conflict:0.015",
+    "500:0.05,on=results", "reset:0.02,on=list", "page_loss:0.1", "foreign:0.05",
+)  # fmt: skip
+SETTLE_WITHIN = 120.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    database: str
+    kind: str
+    numbers: int
+    seed: int
+    seconds: float
+    dialling_seconds: float
+    completed: bool
+    done: Counter[str]
+    cuts: int
+    verdict: Verdict
+    refused: dict[str, int]
+    released_from_hold: int
+    nemesis_faults: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return self.completed and self.verdict.clean and not self.nemesis_faults
+
+    def report(self) -> str:
+        verdict = self.verdict
+        kills = {name: count for name, count in sorted(self.done.items())}
+        fire, pace = self.dialling_seconds, self.numbers / self.seconds
+        wrong = f"lost {len(verdict.lost)}, wrong dispositions {len(verdict.wrong)}"
+        lines = [
+            f"{self.database}, {self.kind}: {self.numbers} numbers, seed {self.seed}",
+            f"{self.seconds:.0f} s, {fire:.0f} s of it under fire; {pace:.1f} numbers/s",
+            f"done to it: {json.dumps(kills)}; connections cut by the proxies: {self.cuts}",
+            f"refused or spoiled by the provider: {json.dumps(self.refused)}",
+            f"rings {verdict.rings}, attempts counted {verdict.counted}",
+            f"duplicates {len(verdict.duplicates)}, {wrong}",
+            f"doubts raised {verdict.doubts}, settled: {json.dumps(dict(verdict.settled))}",
+            f"time to settle {_spread(verdict.settle_times)}",
+            f"held for a person on the way: {self.released_from_hold}",
+        ]
+        if not self.completed:
+            lines.append("THE CAMPAIGN DID NOT COMPLETE")
+        lines += [f"the nemesis itself failed: {fault}" for fault in self.nemesis_faults]
+        if not self.clean:
+            lines += ["EVIDENCE", verdict.evidence()]
+        return "\n".join(lines)
+
+
+def _spread(times: list[float]) -> str:
+    if not times:
+        return "-"
+    at = {name: times[min(int(len(times) * share), len(times) - 1)] for name, share in (("p50", 0.5), ("p95", 0.95))}
+    return ", ".join(f"{name} {value:.1f} s" for name, value in {**at, "max": times[-1]}.items())
+
+
+def kill_loop(
+    how_many: int,
+    seed: int,
+    redis: RedisServer,
+    postgres: PostgresServer | None,
+    folder: Path,
+    *,
+    kind: str = "sandbox",
+    workers: int = 2,
+    processes: int = 2,
+    rate: float = 60.0,
+    fire_for: float | None = None,
+    line: dict[str, Any] | None = None,
+) -> Outcome:
+    """On PostgreSQL where ``postgres`` is given, else on SQLite. Under fire until nine in ten numbers are done, or for
+    ``fire_for`` seconds; then everything is left to settle. ``rate`` is calls per second."""
+    url = postgres.create_database() if postgres else f"sqlite:///{folder / 'campaign.sqlite'}"
+    make_tables(url)
+    keys = {"calls_per_second": rate, **(line or {})}
+    with lab(folder, redis, url, {"seed": seed, "faults": list(FAULTS)}, keys, kind) as here:
+        began = time.monotonic()
+        add_campaign(here.store, numbers(how_many), line=LINE, plan=PLAN)
+        crew = [here.worker(f"worker{i}", processes) for i in range(workers)]
+        beats = [here.beat(f"beat{i}") for i in range(2)]
+        nemesis = Nemesis(here, crew, beats, seed)
+        nemesis.start()
+        try:
+            released = _until(here, lambda: _nearly_done(here, how_many), fire_for or 600.0 + how_many)
+        finally:
+            nemesis.stop()
+        dialled = time.monotonic() - began
+        released += _until(here, here.completed, SETTLE_WITHIN)
+        seconds = time.monotonic() - began
+        ledger = here.simulator.ledger("calls")
+        cuts = here.broker.cuts + (here.database.cuts if here.database else 0)
+        return Outcome(
+            url.split(":")[0].split("+")[0],
+            kind,
+            how_many,
+            seed,
+            seconds,
+            dialled,
+            here.completed(),
+            nemesis.done,
+            cuts,
+            judge(here.store, ledger, RETRIED),
+            ledger.refused,
+            released,
+            nemesis.faults,
+        )
+
+
+def _nearly_done(here: Lab, how_many: int) -> bool:
+    return here.target_states().get("done", 0) >= how_many * 0.9
+
+
+def _until(here: Lab, what: Any, seconds: float) -> int:
+    """Waits, and does what an operator does: who is held because workers died over it is tried again. How many."""
+    released = 0
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not what():
+        time.sleep(0.5)
+        held = here.target_states().get("held", 0)
+        if held:
+            released += settle(here.store, "recall", "retry").held
+    return released
+
+
+def run(how_many: int, seed: int, database: str, **more: Any) -> Outcome:
+    """With servers of its own."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="campaign-chaos-")))
+        redis = stack.enter_context(redis_running())
+        postgres = stack.enter_context(postgres_running()) if database == "postgresql" else None
+        return kill_loop(how_many, seed, redis, postgres, folder, **more)

@@ -1,0 +1,129 @@
+"""Real processes of the engine, started, hurt and buried by process id. Nothing outlives whoever started them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.servers import dies_with_us
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKER = ("worker", "--pool=prefork", "--queues=dial,poll,intake,control", "--without-gossip", "--without-mingle")
+BEAT = ("beat",)
+QUIET = ("--loglevel=WARNING",)
+
+_nursery = ThreadPoolExecutor(1, thread_name_prefix="nursery")
+"""The kernel counts the thread that forked as the parent whose death is fatal; this one lives as long as we do."""
+
+
+def born(start: Callable[[], object]) -> None:
+    """Runs ``start``, which forks a process that dies with us, and waits for it."""
+    _nursery.submit(start).result()
+
+
+@dataclass(slots=True)
+class Child:
+    """One ``celery`` command with whatever it forks. ``log`` gathers its output over all its lives."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    _process: "subprocess.Popen[bytes] | None" = None
+    _sessions: set[int] = field(default_factory=set)
+    started: int = 0
+
+    def start(self) -> None:
+        born(self._start)
+
+    def _start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command, env=dict(self.environment), cwd=self.log.parent, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True, preexec_fn=dies_with_us(signal.SIGKILL),
+            )  # fmt: skip
+        self.started += 1
+        self._sessions.add(self._process.pid)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def forked(self) -> list[int]:
+        """The processes that it has forked and that live."""
+        return [pid for pid in _of_sessions({self.pid}) if pid != self.pid] if self._process else []
+
+    def orphans(self) -> list[int]:
+        """Those that an earlier life of it has left behind."""
+        return _of_sessions(self._sessions - {self.pid if self.alive() else 0})
+
+    def send(self, signum: int) -> None:
+        if self.alive():
+            hit(self.pid, signum)
+
+    def wait(self, seconds: float) -> int | None:
+        """Its exit code, or None where it still runs then."""
+        assert self._process is not None
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def bury(self) -> None:
+        """Kills it and everything that it forked, one by one."""
+        if self._process is None:
+            return
+        while pids := _of_sessions(self._sessions):
+            for pid in pids:
+                hit(pid, signal.SIGKILL)
+            self._process.poll()
+            time.sleep(0.02)
+        self._process.wait(10)
+
+
+def celery(name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> Child:
+    """Not started yet. ``folder`` holds ``lines.toml`` and takes the log."""
+    command = [sys.executable, "-m", "celery", "-A", "workers", *arguments, *QUIET]
+    full = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment}
+    full.pop("CI", None)
+    return Child(name, command, full, folder / f"{name}.log")
+
+
+def worker(name: str, processes: int, environment: Mapping[str, str], folder: Path, *more: str) -> Child:
+    return celery(name, [*WORKER, f"--concurrency={processes}", f"--hostname={name}@chaos", *more], environment, folder)
+
+
+def beat(name: str, environment: Mapping[str, str], folder: Path) -> Child:
+    return celery(name, BEAT, environment, folder)
+
+
+def hit(pid: int, signum: int) -> bool:
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _of_sessions(sessions: set[int]) -> list[int]:
+    """Living processes, zombies left out."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z" and int(fields[3]) in sessions:
+            found.append(int(entry.name))
+    return found
