@@ -62,7 +62,8 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A claimed call without a start time. ``committed`` is the monotonic second of its `sending`, if it has one."""
+    """A claimed call without a start time. ``committed`` is the monotonic second at which its `sending` was asked for,
+    once that is committed."""
 
     call: ClaimedCall
     committed: float | None = None
@@ -218,6 +219,7 @@ class Dialer:
 
     async def _confirmed(self, window: Sequence[tuple[float, _Held]]) -> list[tuple[float, _Held]]:
         outside = self.outside
+        asked = outside.clock.monotonic()  # before the commit: a freeze while it runs must use up the budget, too
         fresh = [held.call for _, held in window if held.committed is None]
         try:
             lease = outside.rules[self.line.name].lease
@@ -227,10 +229,9 @@ class Dialer:
             for _, held in window:
                 self._give_back(held, "the database did not confirm `sending`")
             return []
-        committed = outside.clock.monotonic()
         ids = {call.attempt_id for call in going}
         return [
-            (at, held if held.committed is not None else _Held(held.call, committed))
+            (at, held if held.committed is not None else _Held(held.call, asked))
             for at, held in window
             if held.committed is not None or held.call.attempt_id in ids
         ]
