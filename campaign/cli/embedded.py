@@ -4,89 +4,30 @@ A child reads our end of a pipe and ends when it closes, so a killed parent leav
 its own: Ctrl-C reaches us alone, and we decide when it may go.
 """
 
-import json
+import fcntl
 import os
-import select
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import campaign
+from campaign.cli.child import Child, trim
 from campaign.cli.command import Session
 from campaign.cli.output import note
 from campaign.cli.vitals import somebody_listens, workers_seen
 from campaign.config import SANDBOX_URL, Settings
-from campaign.domain.errors import CampaignError, OutOfReach
+from campaign.domain.errors import CampaignError, NotPossible, OutOfReach
 
-READY_WITHIN = 60.0
-STOP_WITHIN = 75.0
 LOCK = "embedded.lock"
-LOG_LIMIT = 20 * 1024 * 1024
+LAND_WITHIN = 10.0
+"""Seconds: the longest call of the sandbox takes five at its pace here."""
+
 WORKERS = ("-m", "workers.embedded")
 SANDBOX = ("-m", "campaign.providers.simulator", "--port", "0", "--announce", "--until-eof", "--time-scale", "20")
 """Twenty times as fast as people talk: a demonstration shows whole lives within a minute."""
-
-
-class Child:
-    """One process that lives as long as we do, and says one line of JSON when it is ready."""
-
-    def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], folder: Path, log: Path) -> None:
-        self.name, self.log = name, log
-        trim(log)
-        with log.open("ab") as sink:
-            self._process = subprocess.Popen(
-                [sys.executable, *command], cwd=folder, env=dict(environ), stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, stderr=sink, start_new_session=True,
-            )  # fmt: skip
-
-    def announced(self, within: float = READY_WITHIN) -> dict[str, Any]:
-        """Its line. Raises OutOfReach with its own sentence, or with the log to read, where it does not come up."""
-        line = self._first_line(time.monotonic() + within)
-        try:
-            said = json.loads(line)
-        except ValueError:
-            said = {}
-        if isinstance(said, dict) and said and "error" not in said:
-            return said
-        self.stop()
-        sentence = said.get("error") if isinstance(said, dict) else None
-        raise OutOfReach(f"the {self.name} did not start: {sentence or f'see {self.log}'}")
-
-    def _first_line(self, deadline: float) -> bytes:
-        stdout = self._process.stdout
-        assert stdout is not None
-        line = b""
-        while not line.endswith(b"\n") and (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([stdout], [], [], left)
-            block = os.read(stdout.fileno(), 4096) if ready else b""
-            if not block:
-                break
-            line += block
-        return line
-
-    @property
-    def gone(self) -> bool:
-        return self._process.poll() is not None
-
-    @property
-    def exit_code(self) -> int | None:
-        return self._process.poll()
-
-    def stop(self) -> None:
-        """Lets it finish what is in the air. A second Ctrl-C while we wait ends it at once."""
-        if self._process.stdin:
-            self._process.stdin.close()
-        try:
-            self._process.wait(STOP_WITHIN)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
 
 
 @dataclass
@@ -96,6 +37,7 @@ class Embedded:
     session: Session
     children: list[Child] = field(default_factory=list)
     joined: bool = False  # another command of this machine runs the workers
+    landing: list[str] = field(default_factory=list)  # campaigns that dial nothing new until we have stopped
 
     def start(self, lines: Sequence[str]) -> None:
         """Start what these lines need; the tables must be in place. Raises OutOfReach."""
@@ -121,9 +63,13 @@ class Embedded:
         return child
 
     def _sandbox_wanted(self, lines: Sequence[str]) -> bool:
-        known = self.session.lines
-        wanted = any(name in known and known[name].base_url.rstrip("/") == SANDBOX_URL for name in lines)
-        return wanted and not _runs_already(self.session.settings.home) and not somebody_listens(SANDBOX_URL)
+        if not any(self._is_sandbox(name) for name in lines):
+            return False
+        return not _runs_already(self.session.settings.home) and not somebody_listens(SANDBOX_URL)
+
+    def _is_sandbox(self, line: str) -> bool:
+        known = self.session.lines.get(line)
+        return known is not None and known.base_url.rstrip("/") == SANDBOX_URL
 
     def check(self) -> None:
         """Called now and then while waiting. Raises CampaignError where a child has ended by itself."""
@@ -147,15 +93,42 @@ class Embedded:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is KeyboardInterrupt and self.children:
-            note("Stopping: what is in the air is waited for and recorded. Ctrl-C again does not wait.")
-        self.stop()
+        try:
+            if kind is KeyboardInterrupt and self.children:
+                note("Stopping: what is in the air is waited for and recorded. Ctrl-C again does not wait.")
+                self._land()
+        finally:
+            self.stop()
+            self._as_they_were()
+
+    def _land(self) -> None:
+        """Our sandbox ends with us, and with it what it knows: let its calls end while somebody can still ask."""
+        from campaign.services import campaigns, results
+
+        if not any(child.name == "sandbox" for child in self.children):
+            return
+        store = self.session.store
+        for view in campaigns.list_campaigns(store):
+            if view.state == "running" and self._is_sandbox(view.line):
+                campaigns.pause(store, view.name, "being interrupted")
+                self.landing.append(view.name)
+        deadline = time.monotonic() + LAND_WITHIN
+        while time.monotonic() < deadline:
+            if not any(results.summary(store, name)["attempts"]["live"] for name in self.landing):
+                return
+            time.sleep(0.2)
+
+    def _as_they_were(self) -> None:
+        from campaign.services import campaigns
+
+        for name in self.landing:
+            with suppress(NotPossible):  # somebody has canceled it meanwhile
+                campaigns.resume(self.session.store, name)
+        self.landing.clear()
 
 
 def _runs_already(home: Path) -> bool:
     """Whether another command's workers hold the lock; they have their own sandbox."""
-    import fcntl
-
     try:
         with (home / LOCK).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -190,13 +163,3 @@ def _from_anywhere(database_url: str) -> str:
 def _source_folder() -> str:
     assert campaign.__file__ is not None
     return str(Path(campaign.__file__).resolve().parent.parent)
-
-
-def trim(log: Path) -> None:
-    """A log that has grown large becomes LOG.1, and the old LOG.1 goes. Its writer appends, and so goes on from 0."""
-    try:
-        if log.stat().st_size > LOG_LIMIT:
-            log.with_name(f"{log.name}.1").write_bytes(log.read_bytes())
-            os.truncate(log, 0)
-    except OSError:
-        return

@@ -131,6 +131,22 @@ def test_ctrl_c_leaves_a_campaign_that_up_goes_on_with(cli: Cli) -> None:
     assert up.wait(60) == 0
 
 
+def test_ctrl_c_lets_the_calls_of_its_own_sandbox_end(cli: Cli) -> None:
+    # Given a run against the sandbox that it brought along, which will not be there to ask afterwards
+    numbers(cli, 40)
+    process = cli.start("run", "list.csv", "--region", "US", *QUICK, "--rate", "8")
+    assert soon(lambda: calls_made(cli) >= 8, 60)
+    # When Ctrl-C comes
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    # Then nothing is left in the air, the rest waits, and the campaign is running as before
+    assert process.returncode == 130
+    figures = cli("show", "list", "--json").json
+    assert figures["state"] == "running"
+    assert figures["attempts"]["live"] == 0
+    assert figures["targets"]["waiting"] > 0
+
+
 def test_a_killed_command_leaves_no_orphans(cli: Cli) -> None:
     numbers(cli, 60)
     process = cli.start("run", "list.csv", "--region", "US", *QUICK, "--rate", "4")
