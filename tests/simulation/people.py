@@ -34,6 +34,7 @@ class People:
             machine = Machine(-2 - number, self.world.scenario.risk / 3, 0.0)
             self._keep_ticking(machine)
         self.world.spite = self._get_between
+        self.world.haste = self._settle_doubts_early
         self._plan_trouble()
 
     # --- ticks
@@ -120,7 +121,7 @@ class People:
             (0.3, self._empty_lists),
             (0.2, self._outage),
             (0.2, self._foreign_call),
-            (0.4 if s.level == 1 else 0.15, self._settle_doubts_early),
+            (0.1, self._settle_doubts_early),
             (0.2, self._retry_batch),
         ]
         for likely, trouble in whenever:
@@ -192,7 +193,8 @@ class People:
         for row in list(self.database.live.values()):
             if row.value.state is AttemptState.UNCONFIRMED and self.rng.random() < 0.5:
                 self.world.seen["doubts settled by hand"] += 1
-                self.protocol.settle_by_hand(row, self.rng.choice(DECISIONS))
+                again = self.world.scenario.level == 1  # there a conflict shows whether it was right
+                self.protocol.settle_by_hand(row, None if again else self.rng.choice(DECISIONS))
 
     def _sit_at_the_console(self) -> Steps:
         """After the storm: mends what is paused, and decides about half of what is held."""

@@ -55,7 +55,7 @@ class Call:
         "told_at",
     )
 
-    def __init__(self, row: AttemptRow, call_id: str, now: float, rng: Random, lag: float) -> None:
+    def __init__(self, row: AttemptRow, call_id: str, now: float, rng: Random, lag: float, brief: float) -> None:
         self.attempt_id = row.value.id
         self.ref = row.ref
         self.phone = row.phone
@@ -63,7 +63,7 @@ class Call:
         self.taken_at = now
         chance = rng.random()
         self.disposition = next(outcome for outcome, up_to in OUTCOMES if chance < up_to)
-        self.ends_at = now + (rng.random() * 60.0 if rng.random() < 0.85 else 300.0 + rng.random() * 900.0)
+        self.ends_at = now + (rng.random() * 60.0 if rng.random() < brief else 300.0 + rng.random() * 900.0)
         self.listed_at = now + rng.random() * lag
         self.told_at = self.ends_at + rng.random() * lag
         self.left_out = False
@@ -162,7 +162,8 @@ class Provider:
         row = exchange.row
         if self.level == 1 and self._busy(row.phone, now):
             return conflict("already in the call queue")
-        call = Call(row, f"call-{len(self.calls) + 1}", now, self.rng, self.lag)
+        brief = 0.5 if self.level == 1 else 0.85  # a conflict is met only where the call before still lasts
+        call = Call(row, f"call-{len(self.calls) + 1}", now, self.rng, self.lag, brief)
         self.calls.append(call)
         self.taken(row, exchange, call)
         return placed(call.call_id if self.level != 1 else None)

@@ -5,6 +5,7 @@ from functools import partial
 
 from campaign.domain.pace import Want
 from campaign.domain.states import AttemptState
+from campaign.domain.verdicts import VerdictKind
 from campaign.policies.events import Answered, GivenBack, Looked, Reported
 from campaign.policies.pacing import HORIZON
 from tests.simulation.clockwork import Machine, Steps
@@ -128,6 +129,8 @@ class Workers:
         else:
             yield min(exchange.arrives_at - left_at + exchange.answers_after + 0.001, timeout)
         verdict = self.world.providers[hand.row.line].answer(exchange)
+        if verdict.kind is VerdictKind.UNCONFIRMED and self.world.stormy and self.rng.random() < 0.2:
+            self.clock.at(self.clock.now + self.rng.random() * 30.0, self.world.haste)
         self.put(machine, (hand.row.value.id, Answered(hand.token, verdict)))
 
     def _give_back(self, machine: Machine, hand: Hand) -> None:

@@ -54,6 +54,8 @@ class World:
         self.machines = [Machine(n, s.risk, self.rng.choice(SKEWS)) for n in range(s.workers)]
         self.spite: Callable[[AttemptRow], None] = lambda row: None
         """What comes between the claim and the send of this attempt."""
+        self.haste: Callable[[], None] = lambda: None
+        """What a person does who cannot wait for doubts to be settled."""
         self.away = (0.0, 0.0)
         """From when until when the database does not answer."""
 
