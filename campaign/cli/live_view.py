@@ -89,6 +89,12 @@ def finished(figures: Figures) -> int:
     return int(targets["done"] + targets["skipped"] + targets["held"])
 
 
+def retries(figures: Figures) -> int:
+    """Calls that ended and were not the last one to their number, whether the next is made yet or not."""
+    targets, attempts = figures["targets"], figures["attempts"]
+    return max(0, int(attempts["total"] - attempts["live"] - targets["done"] - targets["held"]))
+
+
 def in_a_line(figures: Figures, rate: float, sentences: Sequence[str] = ()) -> str:
     targets, attempts = figures["targets"], figures["attempts"]
     ends = ", ".join(f"{word} {count:,}" for word, count in _by_size(figures["dispositions"]))
@@ -124,7 +130,7 @@ def _lines(figures: Figures, rate: float, sentences: Sequence[str]) -> list[tupl
     targets, attempts = figures["targets"], figures["attempts"]
     state = "" if figures["state"] == "running" else f"{figures['state']}  "
     moving = f"{state}{rate:.1f} calls/s   {attempts['live']:,} in flight   {targets['waiting']:,} waiting"
-    lines = [(f"{moving}   {attempts['total']:,} calls made", "")]
+    lines = [(f"{moving}   {attempts['total']:,} calls made   {retries(figures):,} retries", "")]
     ends = "   ".join(f"{word} {count:,}" for word, count in _by_size(figures["dispositions"]))
     if ends:
         lines.append((ends, "cyan"))

@@ -1,6 +1,7 @@
 """What goes to stdout (data) and to stderr (notes, questions, progress), and how much of it a person gets to see."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from campaign.domain.instants import format_instant
 
 def on_terminal() -> bool:
     """Whether a person looks at stderr: only then is there progress."""
-    return sys.stderr.isatty()
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def note(text: str, *, quiet: bool = False) -> None:
@@ -37,7 +38,7 @@ def print_json_rows(rows: Iterable[Mapping[str, object]]) -> None:
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns as wide as their widest cell: ruled on a terminal, bare where a program reads."""
     cells = [[cell(value) for value in row] for row in rows]
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         _print_ruled(headers, cells)
         return
     widths = [max(len(row[i]) for row in [list(headers), *cells]) for i in range(len(headers))]
@@ -74,14 +75,14 @@ def plural(count: int, noun: str) -> str:
 
 
 def ask(question: str, *, yes: bool) -> None:
-    """Goes on only with a yes. Raises UsageFault where nobody can be asked, click.exceptions.Exit(4) on a no."""
+    """Goes on only with a yes. Raises UsageFault where nobody can be asked, and ends as interrupted on a no."""
     if yes:
         return
     if not sys.stdin.isatty():
         raise UsageFault(f"{question} Nobody is at a terminal to answer; say --yes")
     if not click.confirm(question, err=True):
         note("Nothing was changed.")
-        raise click.exceptions.Exit(0)
+        raise click.exceptions.Exit(130)
 
 
 def as_data(**values: Any) -> dict[str, Any]:

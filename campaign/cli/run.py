@@ -172,8 +172,12 @@ def _carry_out(
     with ExitStack() as inside:
         check = _start_inside(session, job, inside, quiet=quiet) if not detach else lambda: None
         made = _create(session, job)
-        received = send(session, made.id, source, job.file, job.reading, quiet=quiet)
-        progress = await_reading(session, received, quiet=quiet) if strict or not detach else None
+        try:
+            received = send(session, made.id, source, job.file, job.reading, quiet=quiet)
+            progress = await_reading(session, received, quiet=quiet) if strict or not detach else None
+        except UsageFault:
+            campaigns.cancel(store, made.name, "its file could not be read")
+            raise
         if progress:
             note(f"{made.name}: {plural(progress.rows_read, 'row')}: {rows_in_words(progress)}.", quiet=quiet)
         campaigns.start(store, made.name)

@@ -193,6 +193,22 @@ def test_colours_and_pictures_stay_away_from_a_pipe(recall: Cli) -> None:
         assert "\x1b" not in said.out + said.err
 
 
+def test_the_flags_of_the_front_are_understood_behind_too(recall: Cli) -> None:
+    elsewhere = str(recall.folder / "elsewhere")
+    assert recall("list", "--json", "--home", elsewhere).json == []
+    assert recall("--home", elsewhere, "list", "--json").json == []
+    recall.write("other.toml", "[lines.sandbox]\nmax_in_flight = 7\n")
+    assert recall("lines", "list", "--json", "--lines", "other.toml").json[0]["max_in_flight"] == 7
+
+
+def test_an_output_that_is_not_utf8_gets_what_it_can_show(recall: Cli) -> None:
+    recall.write("more.csv", "phone,name\n+14155550110,Wang 許\n")
+    recall("upload", "recall", "more.csv")
+    said = recall("targets", "recall", "--json", environ={"PYTHONIOENCODING": "latin-1"})
+    assert said.code == 0, said.err
+    assert said.json[3]["variables"] == {"name": "Wang 許"}
+
+
 def test_a_reader_that_goes_away_is_no_fault(recall: Cli) -> None:
     process = recall.start("dnc", "list", "--json")
     assert process.stdout is not None

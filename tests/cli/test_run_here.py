@@ -194,6 +194,25 @@ def test_a_person_at_a_terminal_sees_it_move(cli: Cli) -> None:
         assert word in shown, word
 
 
+def test_a_no_changes_nothing(recall: Cli) -> None:
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        recall.command("cancel", "recall"),
+        cwd=recall.folder,
+        env=recall.environ,
+        stdin=child,
+        stdout=child,
+        stderr=child,
+    )
+    os.close(child)
+    os.write(parent, b"n\n")
+    shown = _read_all(parent, 30)
+    assert process.wait(30) == 130
+    assert "3 numbers" in shown
+    assert "Nothing was changed" in shown
+    assert recall("show", "recall", "--json").json["state"] == "draft"
+
+
 def test_no_color_is_honoured(cli: Cli) -> None:
     cli.write("n.csv", "phone\n+14155550100\n")
     parent, child = pty.openpty()
