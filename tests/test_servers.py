@@ -1,6 +1,5 @@
 """The servers that tests start: missing ones are named, killed ones come back, none outlives its test process."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -67,4 +66,4 @@ def test_a_server_dies_with_a_test_process_that_was_killed(redis_url: str) -> No
     assert gone(int(pid))
     for path in Path(folder).iterdir():
         path.unlink()
-    os.rmdir(folder)
+    Path(folder).rmdir()
