@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -79,7 +80,7 @@ def trim(log: Path) -> None:
     """A log that has grown large becomes LOG.1, and the old LOG.1 goes. Its writer appends, and so goes on from 0."""
     try:
         if log.stat().st_size > LOG_LIMIT:
-            log.with_name(f"{log.name}.1").write_bytes(log.read_bytes())
+            shutil.copyfile(log, log.with_name(f"{log.name}.1"))
             os.truncate(log, 0)
     except OSError:
         return

@@ -73,7 +73,8 @@ def _tried(what: str, look: Callable[[], str]) -> Finding:
 def _database(session: Session) -> str:
     name = session.database.engine.url.render_as_string(hide_password=True)
     with session.database.read():
-        return f"{name} answers"
+        alone = session.database.sqlite and not session.settings.embedded
+    return f"{name} answers" + ("; a broker is set, but only workers of this machine can open a file" if alone else "")
 
 
 def _tables(session: Session) -> str:

@@ -76,8 +76,8 @@ class Embedded:
         for child in self.children:
             if child.gone:
                 raise CampaignError(
-                    f"the {child.name} ended by themselves (exit code {child.exit_code}); {child.log} says why, "
-                    "and `campaign up` goes on where they stopped"
+                    f"the {child.name} ended unexpectedly (exit code {child.exit_code}); {child.log} says why, "
+                    "and `campaign up` goes on from there"
                 )
             trim(child.log)
         if self.joined and workers_seen(self.session.store) is None:

@@ -172,6 +172,8 @@ def _carry_out(
     with ExitStack() as inside:
         check = _start_inside(session, job, inside, quiet=quiet) if not detach else lambda: None
         made = _create(session, job)
+        again = f"`campaign upload {made.name} {job.file}` and `campaign start {made.name}` go on."
+        session.interrupted = f"Interrupted before the first call; {made.name!r} is a draft: {again}"
         try:
             received = send(session, made.id, source, job.file, job.reading, quiet=quiet)
             progress = await_reading(session, received, quiet=quiet) if strict or not detach else None
@@ -196,7 +198,11 @@ def _start_inside(session: Session, job: Job, inside: ExitStack, *, quiet: bool)
         return lambda: None
     embedded = inside.enter_context(Embedded(session))
     embedded.start([job.line.name])
-    note("Another command dials on this machine already; it does the work.", quiet=quiet or not embedded.joined)
+    if embedded.joined:
+        note(
+            "Another command dials on this machine already and does the work, with the lines as it read them.",
+            quiet=quiet,
+        )
     return embedded.check
 
 

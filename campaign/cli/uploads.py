@@ -131,13 +131,13 @@ def await_reading(session: Session, received: "ReceivedUpload", *, quiet: bool) 
 def _when_read(session: Session, upload_id: int, move: "Move", *, quiet: bool) -> "Progress":
     from campaign.services import uploads
 
-    session.interrupted = "Interrupted. The file is stored; a worker reads it to its end."
+    before, session.interrupted = session.interrupted, "Interrupted. The file is stored; a worker reads it to its end."
     warn_at = time.monotonic() + 5.0
     while True:
         progress = uploads.upload_progress(session.store, upload_id)
         move(progress.bytes_read, progress.bytes)
         if progress.state in (UploadState.VISIBLE, UploadState.FAILED):
-            session.interrupted = None
+            session.interrupted = before
             return progress
         if time.monotonic() > warn_at and workers_seen(session.store) is None:
             note("Waiting for a worker to read it: none has been seen lately.", quiet=quiet)
