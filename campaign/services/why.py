@@ -119,7 +119,7 @@ def _of_line(s: Situation) -> Iterator[str]:
 
 def _of_workers(s: Situation) -> Iterator[str]:
     if s.seen_at is None:
-        yield "no worker has ever been seen; start one with `campaign up` or `celery -A workers worker`"
+        yield "no worker has been seen yet: one just started takes seconds; `campaign up` or `celery -A workers worker`"
     elif s.now - s.seen_at > QUIET_AFTER:
         quiet = format_duration(round(s.now - s.seen_at))
         yield f"no worker has been seen for {quiet}; are worker and beat running, and is the broker up?"
