@@ -122,7 +122,11 @@ class LeaseToWaiting(Protocol):
     """A lease that runs out on `sending` frees the number: its worker died, so surely nothing left."""
 
     def decide(self, attempt: Attempt, target: Target, event: Event, plan: Plan, rules: LookRules, now: float) -> Step:
-        if isinstance(event, LeaseRanOut) and attempt.state is AttemptState.SENDING and self.lease_is_over(attempt, now):
+        if (
+            isinstance(event, LeaseRanOut)
+            and attempt.state is AttemptState.SENDING
+            and self.lease_is_over(attempt, now)
+        ):
             return _freed(attempt, target, now, AttemptState.RELEASED)
         return super().decide(attempt, target, event, plan, rules, now)
 

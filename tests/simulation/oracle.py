@@ -89,7 +89,11 @@ class Oracle:
             closed = other.value.state is AttemptState.ENDED or (
                 other.value.state is AttemptState.REFUSED and other.value.disposition is not None
             )
-            self._must(closed or row.target.by_hand, row, f"rings while attempt {other.value.id}, which rang, is {other.value.state}")
+            self._must(
+                closed or row.target.by_hand,
+                row,
+                f"rings while attempt {other.value.id}, which rang, is {other.value.state}",
+            )
         allowed = row.campaign.plan.max_attempts + row.target.signed
         self._must(rang <= allowed, row, f"is ring {rang} of {allowed}")
 

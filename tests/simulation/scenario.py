@@ -6,7 +6,7 @@ from random import Random
 
 from campaign.domain.dispositions import Disposition
 from campaign.domain.line import PollSchedule
-from campaign.domain.plan import Caps, Hours, OnUnknown, Pace, Plan, Window
+from campaign.domain.plan import Caps, Hours, OnUnknown, Pace, Plan
 from campaign.policies.looking import LookRules
 
 MIDNIGHT = 1_795_046_400.0
@@ -80,7 +80,9 @@ class Scenario:
 def draw(rng: Random, *, beyond: bool = False) -> Scenario:
     roughness = rng.choice((0.3, 0.6, 1.0))
     watches_hours = rng.random() < 0.1
-    start = CLOSES_AT - rng.random() * rng.choice((40.0, 900.0)) if watches_hours else MIDNIGHT + rng.random() * 86_400.0
+    start = (
+        CLOSES_AT - rng.random() * rng.choice((40.0, 900.0)) if watches_hours else MIDNIGHT + rng.random() * 86_400.0
+    )
     level = rng.randrange(4)
     campaigns = 1 if rng.random() < 0.6 else 2
     crowded = rng.random() < 0.03

@@ -204,9 +204,7 @@ class Workers:
         for row, token in taken:
             self.world.spawn(machine, self._look(machine, row, token, canary, taken_at), 0.001)
 
-    def _look(
-        self, machine: Machine, row: AttemptRow, token: int, canary: AttemptRow | None, taken_at: float
-    ) -> Steps:
+    def _look(self, machine: Machine, row: AttemptRow, token: int, canary: AttemptRow | None, taken_at: float) -> Steps:
         yield self.rng.random() * 0.5
         provider = self.world.providers[row.line]
         finding = provider.find(row, canary, self.protocol.as_of(taken_at, machine), self.clock.now)
