@@ -31,6 +31,13 @@ from tests.policies.rows import FINAL, LEASED, LOOKED_AT, NOW, events, pairs, pl
 PLAN = Plan()
 RULES = LookRules()
 SENT = NOW - 10.0
+UNCOUNTED = [
+    VerdictKind.CONFLICT,
+    VerdictKind.THROTTLED,
+    VerdictKind.LINE_NOT_READY,
+    VerdictKind.NOT_SENT,
+    VerdictKind.PAUSE,
+]
 
 
 def live(state: AttemptState, **values: object) -> tuple[Attempt, Target]:
@@ -58,10 +65,8 @@ def final(disposition: Disposition, **values: object) -> Reported:
     return Reported(CallReport(ReportStatus.FINAL, disposition=disposition, **values))  # type: ignore[arg-type]
 
 
-def step(
-    pair: tuple[Attempt, Target], event: Event, plan: Plan = PLAN, look: LookRules = RULES, now: float = NOW
-) -> Step:
-    return decide(*pair, event, plan, look, now)
+def step(pair: tuple[Attempt, Target], event: Event, plan: Plan = PLAN, now: float = NOW) -> Step:
+    return decide(*pair, event, plan, RULES, now)
 
 
 def after(pair: tuple[Attempt, Target], event: Event, plan: Plan = PLAN, now: float = NOW) -> tuple[Attempt, Target]:
@@ -211,13 +216,14 @@ def test_no_other_late_answer_does(kind: VerdictKind) -> None:
 
 @pytest.mark.parametrize("state", set(AttemptState) - {AttemptState.SENDING})
 def test_an_answer_for_a_row_in_another_hand_frees_nothing(state: AttemptState) -> None:
-    pair = live(state) if state in LIVE_ATTEMPT_STATES else (Attempt(1, 7, 1, state, SENT, ended_at=NOW), Target(7, TargetState.WAITING, due_at=NOW))  # fmt: skip
+    over = Attempt(1, 7, 1, state, SENT, ended_at=NOW), Target(7, TargetState.WAITING, due_at=NOW)
+    pair = live(state) if state in LIVE_ATTEMPT_STATES else over
     result = step(pair, Answered(1, throttled("slow", 5.0)))
     assert result.attempt is None
     assert result.target is None
 
 
-@pytest.mark.parametrize("kind", [VerdictKind.CONFLICT, VerdictKind.THROTTLED, VerdictKind.LINE_NOT_READY, VerdictKind.NOT_SENT, VerdictKind.PAUSE])  # fmt: skip
+@pytest.mark.parametrize("kind", UNCOUNTED)
 def test_what_never_rang_costs_the_target_nothing(kind: VerdictKind) -> None:
     attempt, target = after(live(AttemptState.SENDING), Answered(1, Verdict(kind)))
     assert (attempt.counted, target.attempts, target.state) == (False, 0, TargetState.WAITING)
@@ -226,7 +232,7 @@ def test_what_never_rang_costs_the_target_nothing(kind: VerdictKind) -> None:
 def test_conflicts_without_end_are_held_for_a_person() -> None:
     pair, plan = live(AttemptState.SENDING), Plan(max_conflicts=3)
     for _ in range(3):
-        attempt, target = after(pair, Answered(1, conflict("already queued")), plan)
+        _, target = after(pair, Answered(1, conflict("already queued")), plan)
         pair = replace(pair[0]), replace(target, state=TargetState.CALLING, attempt_id=1, due_at=None)
     assert target.state is TargetState.HELD
     assert target.attempts == 0
@@ -257,7 +263,7 @@ def test_a_lease_that_has_not_run_out_is_left_alone(state: AttemptState) -> None
 def test_three_workers_that_die_with_one_target_are_enough() -> None:
     pair = live(AttemptState.CLAIMED, lease_until=NOW)
     for _ in range(3):
-        attempt, target = after(pair, LeaseRanOut())
+        _, target = after(pair, LeaseRanOut())
         pair = pair[0], replace(target, state=TargetState.CALLING, attempt_id=1, due_at=None)
     assert target.state is TargetState.HELD
     assert "died" in (target.reason or "")
@@ -325,7 +331,10 @@ def test_the_look_at_an_earlier_attempt_says_nothing_about_a_later_one() -> None
 
 
 @pytest.mark.parametrize(("on_unknown", "state"), [
-    (OnUnknown.HOLD, TargetState.HELD), (OnUnknown.DONE, TargetState.DONE), (OnUnknown.RETRY, TargetState.WAITING)])  # fmt: skip
+    (OnUnknown.HOLD, TargetState.HELD),
+    (OnUnknown.DONE, TargetState.DONE),
+    (OnUnknown.RETRY, TargetState.WAITING),
+])  # fmt: skip
 @pytest.mark.parametrize("before", [AttemptState.PLACED, AttemptState.UNCONFIRMED])
 def test_when_time_runs_out_the_plan_decides(before: AttemptState, on_unknown: OnUnknown, state: TargetState) -> None:
     pair = live(before, give_up_at=NOW)
@@ -384,7 +393,11 @@ def test_the_truth_about_an_earlier_attempt_does_not_release_a_target_that_is_he
 
 
 @pytest.mark.parametrize("event", [
-    Answered(1, throttled("slow")), GivenBack(1, "held up"), Answered(1, conflict("queued")), final(Disposition.BUSY)])  # fmt: skip
+    Answered(1, throttled("slow")),
+    Answered(1, conflict("queued")),
+    GivenBack(1, "held up"),
+    final(Disposition.BUSY),
+])  # fmt: skip
 def test_an_answer_told_while_the_next_call_is_in_the_air_is_the_last_call(event: Event) -> None:
     # Given a retry under way, When the call before it turns out to have been answered
     first, target = ended_unknown(state=TargetState.CALLING, attempt_id=2)

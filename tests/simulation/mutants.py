@@ -259,9 +259,9 @@ class UnknownIsRetried(Protocol):
     """An attempt that nobody can tell the end of is dialled again, whatever the plan says."""
 
     def decide(self, attempt: Attempt, target: Target, event: Event, plan: Plan, rules: LookRules, now: float) -> Step:
-        if isinstance(event, TimeRanOut) and plan.on_unknown is not OnUnknown.RETRY:
-            if attempt.state is AttemptState.UNCONFIRMED:
-                return _freed(attempt, target, now, AttemptState.NOT_PLACED)
+        unconfirmed = attempt.state is AttemptState.UNCONFIRMED
+        if isinstance(event, TimeRanOut) and unconfirmed and plan.on_unknown is not OnUnknown.RETRY:
+            return _freed(attempt, target, now, AttemptState.NOT_PLACED)
         return super().decide(attempt, target, event, plan, rules, now)
 
 

@@ -73,8 +73,8 @@ class People:
         if any(row.due_at is not None and row.due_at <= now for row in self.database.inbox):
             self._order(self.workers.read_inbox, "")
         for line, row in self.database.lines.items():
-            looks = {r.value.state for r in self.database.live.values()
-                     if r.line == line and r.value.next_look_at is not None and r.value.next_look_at <= now}  # fmt: skip
+            live = [r.value for r in self.database.live.values() if r.line == line]
+            looks = {v.state for v in live if v.next_look_at is not None and v.next_look_at <= now}
             if AttemptState.PLACED in looks:
                 self._order(self.workers.poll, line)
             if AttemptState.UNCONFIRMED in looks:
