@@ -136,27 +136,38 @@ def describe_command(provider: str | None, as_json: bool) -> None:
 def _described(kind: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
-    fields = kind.options.model_fields
+    fields, schema = kind.options.model_fields, kind.options.model_json_schema()
     return {
         "provider": kind.name,
         "base_url": kind.default_base_url,
         "credentials": sorted(kind.credentials),
         "webhook_secret": kind.capabilities.webhook,
-        "options": {name: _option(field) for name, field in fields.items()},
+        "options": {name: _option(name, field, schema) for name, field in fields.items()},
         "can": asdict(kind.capabilities),
     }
 
 
-def _option(field: Any) -> dict[str, object]:
-    type_name = getattr(field.annotation, "__name__", None)
-    kind = str(field.annotation) if type_name in (None, "Literal", "Union", "Optional", "UnionType") else type_name
+def _option(name: str, field: Any, schema: Mapping[str, Any]) -> dict[str, object]:
     default = None if field.is_required() else field.get_default(call_default_factory=True)
     return {
-        "type": str(kind).replace("typing.", ""),
+        "type": _type(schema["properties"][name]),
         "required": field.is_required(),
         "default": default if isinstance(default, (str, int, float, bool, type(None))) else str(default),
         "meaning": field.description or "",
     }
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    """A JSON schema in a word or two."""
+    if "enum" in schema:
+        return " or ".join(str(value) for value in schema["enum"])
+    if "const" in schema:
+        return str(schema["const"])
+    if "anyOf" in schema:
+        return " or ".join(_type(one) for one in schema["anyOf"] if one.get("type") != "null")
+    return {"string": "text", "integer": "whole number", "boolean": "true or false"}.get(
+        schema.get("type", ""), str(schema.get("type", "any"))
+    )
 
 
 def _print_described(about: Mapping[str, Any]) -> None:
@@ -168,6 +179,7 @@ def _print_described(about: Mapping[str, Any]) -> None:
     click.echo(f"  can          {', '.join(can) or 'place calls'}")
     for name, option in about["options"].items():
         default = "required" if option["required"] else f"default {option['default']}"
+        default = "optional" if default == "default None" else default
         click.echo(f"  options.{name}  ({option['type']}, {default})  {option['meaning']}".rstrip())
 
 

@@ -150,6 +150,7 @@ def test_lines(cli: Cli) -> None:
     described: Any = cli("lines", "describe", "pathors", "--json").json
     assert described["credentials"] == ["api_key"]
     assert described["options"]["project_id"]["required"] is True
+    assert described["options"]["route"]["type"] == "v1 or project"
     assert {about["provider"] for about in cli("lines", "describe", "--json").json} >= {"nexbro", "sandbox"}
     slower = cli("lines", "set", "sandbox", "calls_per_second=2", "--json").json
     assert (slower["calls_per_second"], slower["set_while_running"]) == (2.0, True)
