@@ -1,8 +1,12 @@
 """The Celery application. Its settings are in ``celeryconfig.py``; its tasks in :mod:`workers.tasks`."""
 
+import os
+from pathlib import Path
+
 from celery import Celery
 from celery.signals import setup_logging, worker_process_shutdown, worker_shutdown, worker_shutting_down
 
+from campaign.runtime import read_settings
 from workers import logs, process
 
 app = Celery("campaign", include=["workers.tasks"])
@@ -11,7 +15,7 @@ app.config_from_object("celeryconfig")
 
 @setup_logging.connect
 def _log_our_way(loglevel: int = 20, **_: object) -> None:
-    logs.set_up(loglevel)
+    logs.set_up(loglevel, read_settings(os.environ, Path.cwd()).log_format)
 
 
 @worker_shutting_down.connect

@@ -5,12 +5,15 @@ air is waited for and recorded, and only then may the process go.
 """
 
 import asyncio
+import gc
 import logging
 import mmap
 import os
 import socket
+import sys
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -32,7 +35,7 @@ from campaign.services.tracking import Tracker
 from campaign.services.webhooks import InboxReader
 from campaign.storage import process_rows
 from campaign.storage.engine import SystemClock
-from workers import failpoints
+from workers import failpoints, logs
 from workers.throttle import RedisThrottle
 
 log = logging.getLogger(__name__)
@@ -58,8 +61,22 @@ stopping = SharedFlag()
 _ending = threading.Event()
 """Set when this one process ends: another one takes its place, and the worker goes on."""
 
+OCCUPIED = 0.25
+"""Seconds for which an order occupies its worker process, so that the next one goes to another. What takes longer goes
+on in the background: a process that dials must still be able to take polls, and the tick."""
+
+AT_ONCE = 2
+"""Runs of one kind for one line in one process: one under way, and one that takes over from it."""
+
+SWITCH = 0.0005
+"""Seconds after which a database thread must let the event loop go on. Python's own 5 ms, several times in a row, would
+make calls miss their start times."""
+
 DATABASE_THREADS = 4
 DRAIN_SPARE = 10.0
+LAST_LOOK = 2.0
+"""Seconds that looks under way get when the process ends; their calls are looked at again by others."""
+
 BEAT_EVERY = 2.0
 
 
@@ -85,18 +102,34 @@ class Process:
     name: str
     _hands: dict[str, LineHands] = field(default_factory=dict)
     _beaten_at: float = float("-inf")
+    _running: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _runs: set[asyncio.Task[None]] = field(default_factory=set)
 
     def run(self, work: Callable[[LineHands], Coroutine[Any, Any, None]], line: str, role: str) -> bool:
-        """Carry out one order on the event loop and wait for it. False where this worker does not know the line."""
+        """Carry out one order on the event loop; waits for it, but not for long. False where this worker does not know
+        the line."""
         self.beat(role)
         if line not in self.runtime.lines:
             log.warning("an order for line %s, which this worker's configuration does not have", line)
             return False
-        asyncio.run_coroutine_threadsafe(self._carry_out(work, line), self.loop).result()
+        asyncio.run_coroutine_threadsafe(self._carry_out(work, line, role), self.loop).result()
         return True
 
-    async def _carry_out(self, work: Callable[[LineHands], Coroutine[Any, Any, None]], line: str) -> None:
-        await work(self._hands_for(self.runtime.lines[line]))
+    async def _carry_out(self, work: Callable[[LineHands], Coroutine[Any, Any, None]], line: str, role: str) -> None:
+        """Start the run unless enough are under way; returns when it ends or has occupied us long enough."""
+        if self._running[role, line] >= AT_ONCE:
+            return
+        self._running[role, line] += 1
+        run = asyncio.create_task(work(self._hands_for(self.runtime.lines[line])), name=f"{role} {line}")
+        self._runs.add(run)
+        run.add_done_callback(lambda run: self._ended(run, role, line))
+        await asyncio.wait([run], timeout=OCCUPIED)
+
+    def _ended(self, run: asyncio.Task[None], role: str, line: str) -> None:
+        self._running[role, line] -= 1
+        self._runs.discard(run)
+        if not run.cancelled() and (error := run.exception()):
+            log.error("%s %s failed: %s", role, line, type(error).__name__)
 
     def _hands_for(self, line: Line) -> LineHands:
         if line.name not in self._hands:
@@ -124,6 +157,9 @@ class Process:
     async def drain(self) -> None:
         await asyncio.gather(*(hands.dialer.drained() for hands in self._hands.values()))
         await self.outside.recorder.drained()
+        if self._runs:
+            await asyncio.wait(self._runs, timeout=LAST_LOOK)
+            await self.outside.recorder.drained()
         for hands in self._hands.values():
             await hands.sender.aclose()
         await self.redis.aclose()
@@ -173,7 +209,10 @@ def _name() -> str:
 
 def _make() -> Process:
     runtime = open_runtime(read_settings(os.environ, Path.cwd()), os.environ)
+    logs.never_show(v.get_secret_value() for line in runtime.lines.values() for v in line.credentials.values())
     failpoints.arm_from_environment(os.environ)
+    sys.setswitchinterval(SWITCH)
+    gc.freeze()  # what was imported lives as long as we do; looking through it would hold up calls
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="calls", daemon=True).start()
     threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")

@@ -17,6 +17,9 @@ DIAL_FOR = 2.0
 worker that is told to stop."""
 
 LOOK_FOR = 5.0
+READ_LEASE = 15.0
+"""Seconds after which an upload whose reader fell silent is read by another; renewed with every few thousand rows."""
+
 EXPIRES = 2.0
 EXPIRES_SLOWLY = 30.0
 TIDY_EVERY = 600
@@ -33,7 +36,8 @@ def tick() -> None:
     if _ticks % TIDY_EVERY == 0:
         sweeping.forget_old_processes(here.runtime.store)
     _ticks += 1
-    for order in ticking.tick(here.runtime.store, here.runtime.rules):
+    paces = {name: line.calls_per_second for name, line in here.runtime.lines.items()}
+    for order in ticking.tick(here.runtime.store, here.runtime.rules, paces):
         send(order)
 
 
@@ -72,7 +76,7 @@ def intake(upload: str) -> None:
     """Read an upload whose bytes are stored."""
     here = process.current()
     here.beat("intake")
-    uploads.read_upload(here.runtime.store, int(upload))
+    uploads.read_upload(here.runtime.store, int(upload), lease=READ_LEASE)
 
 
 def _carry_out(work: Callable[[LineHands], Coroutine[Any, Any, None]], line: str, role: str) -> None:

@@ -91,7 +91,7 @@ def test_missing_workers_are_missed(store: Store, clock: FakeClock, campaign: in
 
 def test_a_store_that_no_worker_ever_opened_says_how_to_start_one(store: Store) -> None:
     add_target(store, running(store), PHONE(1))
-    assert "no worker has ever been seen" in first(store)
+    assert "no worker has been seen yet" in first(store)
 
 
 def test_full_lines_and_campaigns_are_named(store: Store, campaign: int) -> None:
