@@ -6,7 +6,7 @@ from math import ceil
 
 from campaign.domain.pace import Want
 
-UNDER_THE_LIMIT = 0.98
+UNDER_THE_LIMIT = 0.975
 """The pace aimed at, as a share of the limit: what jitter between a start time and the wire may eat (MEASURED 3)."""
 
 HORIZON = 0.5
@@ -16,8 +16,9 @@ start time that the lost buckets had promised has passed, so a flush can never d
 FENCEPOST_BELOW = 100.0
 """Calls per second below which one call more in a sliding second is allowed (both ends of the second may be met)."""
 
-SAFETY = 0.8
-"""The share of the lateness that arithmetic allows which we use; the network and the provider's own clock eat some."""
+ON_THE_WAY = 0.008
+"""Seconds of the lateness that arithmetic allows which are left to what comes after our last look at the clock: the
+event loop, the network, the provider's own reading, and two workers' readings of the shared clock."""
 
 MOST_LATE = 0.25
 
@@ -25,14 +26,14 @@ MOST_LATE = 0.25
 def lateness_allowed(limit: float) -> float:
     """Seconds after its start time at which a request no longer leaves but asks for another.
 
-    With starts 1/(0.98 limit) apart and each late by at most d, a sliding second holds at most (1 + d) 0.98 limit + 1
+    With starts 1/(0.975 limit) apart and each late by at most d, a sliding second holds at most (1 + d) 0.975 limit + 1
     of them; d is what keeps that within the limit, or within one more where a fencepost is allowed.
     """
     if limit < FENCEPOST_BELOW:
         most = (limit + 1.0) / aimed(limit) - 1.0
     else:
         most = (limit - 1.0) / aimed(limit) - 1.0
-    return min(MOST_LATE, most * SAFETY)
+    return min(MOST_LATE, most - ON_THE_WAY)
 
 
 def aimed(limit: float) -> float:

@@ -12,6 +12,13 @@ from campaign.storage.engine import Store
 log = logging.getLogger(__name__)
 
 GATHER = 0.02
+"""Seconds for which answers are gathered, at least; what is not yet written when the process dies becomes doubt."""
+
+REST = 4.0
+"""How much longer than the last write took the next one is gathered for: writing costs the same for one answer as for
+fifty, and takes the interpreter from the calls that are about to leave."""
+
+LONGEST_GATHER = 0.15
 MOST = 500
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
@@ -29,6 +36,7 @@ class Recorder:
         self._in_thread = in_thread
         self._waiting: list[Happened] = []
         self._task: asyncio.Task[None] | None = None
+        self._gather = GATHER
         self.troubled = False
 
     def put(self, *happened: Happened) -> None:
@@ -42,14 +50,15 @@ class Recorder:
             await asyncio.shield(self._task)
 
     async def _run(self) -> None:
-        await asyncio.sleep(GATHER)
         while self._waiting:
+            await asyncio.sleep(self._gather if len(self._waiting) < MOST else 0.0)
             batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             await self._write(batch)
 
     async def _write(self, batch: Sequence[Happened]) -> None:
         pause = FIRST_PAUSE
         while True:
+            started = asyncio.get_running_loop().time()
             try:
                 await self._in_thread(record, self._store, self._rules, batch)
             except Exception as error:  # whatever the database raises; the events are guarded and may come again
@@ -59,4 +68,6 @@ class Recorder:
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:
                 self.troubled = False
+                took = asyncio.get_running_loop().time() - started
+                self._gather = min(max(GATHER, REST * took), LONGEST_GATHER)
                 return

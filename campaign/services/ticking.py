@@ -31,14 +31,17 @@ class Order:
     label: str
 
 
-def tick(store: Store, rules: Mapping[str, LookRules]) -> list[Order]:
-    """Do the housekeeping that is due and say what else there is to do. One fault does not stop the other duties."""
+def tick(store: Store, rules: Mapping[str, LookRules], paces: Mapping[str, float] | None = None) -> list[Order]:
+    """Do the housekeeping that is due and say what else there is to do. One fault does not stop the other duties.
+
+    ``paces`` are the configured calls per second by line.
+    """
     _each(
         lambda: sweeping.sweep(store, rules),
         lambda: retry_batches.fire_due(store),
         lambda: campaigns.complete_finished(store),
     )
-    return orders(store)
+    return orders(store, paces or {})
 
 
 def _each(*duties: Callable[[], object]) -> None:
@@ -49,17 +52,21 @@ def _each(*duties: Callable[[], object]) -> None:
             log.error("a duty of the tick failed: %s", type(error).__name__)
 
 
-def orders(store: Store) -> list[Order]:
+def orders(store: Store, paces: Mapping[str, float]) -> list[Order]:
     with store.read() as connection:
         now = store.now(connection)
         helpers = process_rows.alive(connection, now - ALIVE_WITHIN)
         work = claims.lines_with_work(connection, now)
-        silent = {line for line in work if line_rows.read_line(connection, line).health.not_before > now}
+        rows = {line: line_rows.read_line(connection, line) for line in work}
         looks = attempt_rows.looks_due(connection, AttemptState.PLACED, now)
         doubts = attempt_rows.looks_due(connection, AttemptState.UNCONFIRMED, now)
         deliveries = inbox.waiting(connection, now)
         files = uploads.waiting(connection, now)
-    dials = {line: _dialers(due, helpers) for line, due in work.items() if line not in silent}
+    dials = {
+        line: _dialers(min(due, rows[line].calls_per_second or paces.get(line, due)), helpers)
+        for line, due in work.items()
+        if rows[line].health.not_before <= now
+    }
     return [
         *_per_line(DIAL, dials),
         *_per_line(POLL, {line: min(1 + count // 500, max(1, helpers)) for line, count in looks.items()}),
@@ -69,8 +76,9 @@ def orders(store: Store) -> list[Order]:
     ]
 
 
-def _dialers(due: int, helpers: int) -> int:
-    return max(1, min(ceil(due / PROCESS_CARRIES), helpers))
+def _dialers(calls: float, helpers: int) -> int:
+    """How many processes to ask for so many calls in the next second."""
+    return max(1, min(ceil(calls / PROCESS_CARRIES), helpers))
 
 
 def _per_line(kind: str, counts: Mapping[str, int]) -> Iterator[Order]:

@@ -71,7 +71,7 @@ def test_two_processes_and_two_campaigns_ring_no_number_twice(store: Store) -> N
     async def both() -> None:
         here = outside(store)
         there = outside(store, throttle=here.throttle)
-        await asyncio.gather(*(dial_once(Dialer(LINE, provider, side), 1.0) for side in (here, there)))
+        await asyncio.gather(*(dial_once(Dialer(LINE, provider, side), 5.0) for side in (here, there)))
 
     # When they dial
     asyncio.run(both())
