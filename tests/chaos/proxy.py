@@ -146,6 +146,7 @@ class Proxy:
 
     async def _end(self) -> None:
         await self._close()
+        await asyncio.sleep(0.01)  # what was accepted a moment ago shows up
         self._cut_all()
         mine = asyncio.current_task()
         others = [task for task in asyncio.all_tasks() if task is not mine]

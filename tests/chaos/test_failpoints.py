@@ -1,0 +1,125 @@
+"""Every failpoint times {kill, raise, delay}, on real processes, real Redis and PostgreSQL; the ledger is the judge.
+
+A case is a whole campaign: a file is read by the worker, dialled, polled, doubted, settled, and tried again by a retry
+batch. One stage's failpoints are armed at once, each for its first passage only; every one must have been passed.
+"""
+
+import io
+import subprocess
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from campaign.domain import failpoints
+from campaign.domain.dispositions import Disposition
+from campaign.domain.plan import Plan
+from campaign.intake.reading import Reading
+from campaign.services import campaigns, retry_batches, uploads
+from tests.chaos.lab import LINE, Lab, lab
+from tests.chaos.processes import ROOT
+from tests.chaos.verdict import Verdict, judge
+from tests.engine import numbers
+from tests.servers import PostgresServer, RedisServer
+
+pytestmark = pytest.mark.chaos
+
+ACTIONS = ("kill", "raise", "delay:3")
+STAGES = sorted({name.partition(".")[0] for name in failpoints.NAMES})
+CASES = [(stage, action) for stage in STAGES for action in ACTIONS]
+AT_ONCE = 6
+HOW_MANY = 20
+NAME = "recall"
+PLAN = Plan(retry={}, max_attempts=3)
+WITHIN = 60.0
+
+QUICK = {
+    "timeout": "1s",
+    "settle_after": "500ms",
+    "settle_grace": "0s",
+    "poll": {"first_after": "200ms", "every": "300ms", "at_most_every": "1s", "give_up_after": "10m"},
+}
+TROUBLE = ("reset:1,nth=1,numbers=+12025550003/+12025550004", "reset_after:1,nth=1,numbers=+12025550005")
+
+
+@dataclass(slots=True)
+class Result:
+    verdict: Verdict
+    passed: set[str]
+    fires: int
+    completed: bool
+    logs: str
+
+
+def test_every_failpoint_is_reached_somewhere() -> None:
+    found = subprocess.run(
+        ["grep", "-rhoE", r'reach\("[a-z_.]+"\)', str(ROOT / "campaign"), str(ROOT / "workers"), "--include=*.py"],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    assert sorted(found) == sorted(f'reach("{name}")' for name in failpoints.NAMES)
+
+
+@pytest.fixture(scope="module")
+def results(
+    redis_server: RedisServer, postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[tuple[str, str], Result]]:
+    """All cases, a few at once: most of their time is waiting for leases."""
+    servers = [RedisServer() for _ in range(AT_ONCE)]
+    for server in servers:
+        server.start()
+
+    def run(case: tuple[str, str]) -> Result:
+        redis = servers.pop()
+        try:
+            return _run(case, redis, postgres_server, tmp_path_factory.mktemp("failpoint"))
+        finally:
+            servers.append(redis)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = dict(zip(CASES, pool.map(run, CASES), strict=True))
+    yield found
+    for server in servers:
+        server.remove()
+
+
+@pytest.mark.parametrize(("stage", "action"), CASES)
+def test_nobody_is_rung_twice_and_nobody_is_lost(
+    results: Mapping[tuple[str, str], Result], stage: str, action: str
+) -> None:
+    result = results[stage, action]
+    assert result.passed == {name for name in failpoints.NAMES if name.startswith(f"{stage}.")}, result.logs
+    assert result.completed, result.logs
+    assert result.verdict.clean, result.verdict.evidence()
+    assert result.fires == 1
+
+
+def _run(case: tuple[str, str], redis: RedisServer, postgres: PostgresServer, folder: Path) -> Result:
+    stage, action = case
+    names = [name for name in failpoints.NAMES if name.startswith(f"{stage}.")]
+    armed = ",".join(f"{name}={action}@once:{folder / name}" for name in names)
+    url = postgres.create_database("template_campaign")
+    options = {"mix": "answered=60,busy=40", "faults": list(TROUBLE)}
+    with lab(folder, redis, url, options, QUICK) as here:
+        _upload(here)
+        here.worker("worker", 2, CAMPAIGN_FAILPOINT=armed)
+        here.beat()
+        completed = here.wait(lambda: here.completed() and len(here.states()) > 0, WITHIN)
+        retry_batches.plan_batch(here.store, NAME, ["busy"])
+        fired = here.wait(lambda: _fires(here) == 1, 20.0)
+        completed = completed and fired and here.wait(here.completed, WITHIN)
+        verdict = judge(here.store, here.simulator.ledger("calls"), (Disposition.BUSY,))
+        passed = {name for name in names if (folder / name).exists()}
+        return Result(verdict, passed, _fires(here), completed, here.logs() + str(here.target_states()))
+
+
+def _upload(here: Lab) -> None:
+    made = campaigns.create(here.store, NAME, LINE, PLAN)
+    sheet = "phone\n" + "".join(f"{phone}\n" for phone in numbers(HOW_MANY))
+    uploads.receive(here.store, made.id, io.BytesIO(sheet.encode()), "numbers.csv", Reading())
+    campaigns.start(here.store, NAME)
+
+
+def _fires(here: Lab) -> int:
+    return sum(len(batch.fires) for batch in retry_batches.list_batches(here.store, NAME))
