@@ -1,7 +1,6 @@
 """The protocol with one thing wrong, each as code. The simulation must catch every one, or it is too gentle.
 
-``killed_at`` is the first seed at which this happens; tests/simulation/test_mutants.py starts there. After a change of
-the simulation find them anew with ``python -m tests.simulation.mutants``.
+``python -m tests.simulation.mutants`` tells which seed catches which, and by what.
 """
 
 import sys
@@ -13,10 +12,8 @@ from campaign.domain.plan import OnUnknown, Plan
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
 from campaign.domain.verdicts import VerdictKind
-from campaign.policies import lifecycle
 from campaign.policies.endings import done, waiting
 from campaign.policies.events import (
-    NOTHING,
     Answered,
     Event,
     GivenBack,
@@ -29,10 +26,13 @@ from campaign.policies.events import (
 from campaign.policies.gates import PASS, Facts, Gate, Wait, gate
 from campaign.policies.looking import LookRules
 from campaign.policies.pacing import Grant, Want
+from tests.simulation.climates import closing, hasty, lossy, sluggish
 from tests.simulation.clockwork import Machine
-from tests.simulation.database import AttemptRow, TargetRow
+from tests.simulation.database import AttemptRow
 from tests.simulation.protocol import BUDGET, Hand, Happened, Protocol
 from tests.simulation.run import run_seed
+from tests.simulation.scenario import Climate, temperate
+from tests.simulation.world import Outcome
 
 
 def _freed(attempt: Attempt, target: Target, now: float, state: AttemptState) -> Step:
@@ -337,7 +337,7 @@ class ConfirmWithoutToken(Protocol):
         return super().confirm(line, hands) + lost
 
 
-class ResumeOptOut(Protocol):
+class NotToCallIsReadAtTheStart(Protocol):
     """The do-not-call list is read when the campaign starts."""
 
     def facts(self, phone: str, plan: Plan, now: float, *, with_live: bool) -> Facts:
@@ -349,36 +349,66 @@ class ResumeOptOut(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
+    """``within`` is how many seeds, from the first on, it may take to be caught in ``climate``."""
+
     protocol: type[Protocol]
-    killed_at: int | None
+    within: int = 300
+    climate: Climate = temperate
 
     @property
     def name(self) -> str:
         return self.protocol.__name__
 
 
-MUTANTS = ()
+MUTANTS = (
+    Mutant(BlindRetry),
+    Mutant(AnswerWithoutToken),
+    Mutant(NoCanary),
+    Mutant(NoGrace),
+    Mutant(NoLag),
+    Mutant(OneAbsence, climate=lossy),
+    Mutant(OneLookCountsTwice, climate=lossy),
+    Mutant(LookByTheWorkersClock, climate=lossy),
+    Mutant(LeaseToWaiting),
+    Mutant(NoGuard),
+    Mutant(GuardFromTheCommitOn),
+    Mutant(GuardOnTheRow),
+    Mutant(AbaInSettle, climate=sluggish),
+    Mutant(ConflictCounts),
+    Mutant(NoLiveIndex),
+    Mutant(GatesOnlyAtTheClaim),
+    Mutant(PauseNotReread),
+    Mutant(NoMarginBeforeClosing, climate=closing),
+    Mutant(StaleGiveBack),
+    Mutant(InFlightOutsideTheLock),
+    Mutant(OwnPacePerClaim),
+    Mutant(MissedStartsLeave),
+    Mutant(UnknownIsRetried),
+    Mutant(LateResultOverwrites),
+    Mutant(StaleConflictAdopts, climate=hasty),
+    Mutant(ResultForgotten),
+    Mutant(LeaseNeverRunsOut),
+    Mutant(LateAnswerDropped),
+    Mutant(AbsenceOfPlacedCall),
+    Mutant(SendWithoutCommit),
+    Mutant(ConfirmWithoutToken),
+    Mutant(NotToCallIsReadAtTheStart),
+)
 
 
-def first_kill(protocol: type[Protocol], start: int, count: int) -> tuple[int, str] | None:
-    for seed in range(start, start + count):
-        outcome = run_seed(seed, protocol)
+def first_kill(protocol: type[Protocol], climate: Climate, within: int) -> Outcome | None:
+    """The first of ``within`` seeds that ends in a violation."""
+    for seed in range(within):
+        outcome = run_seed(seed, protocol, climate)
         if outcome.violation is not None:
-            return seed, outcome.violation
+            return outcome
     return None
 
 
-__all__ = ["MUTANTS", "NOTHING", "Mutant", "TargetRow", "first_kill", "lifecycle"]
-
 if __name__ == "__main__":
     most = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    wanted = sys.argv[2:]
-    known = [c for c in globals().values() if isinstance(c, type) and issubclass(c, Protocol) and c is not Protocol]
-    for mutant in known:
-        if mutant.__name__.startswith("_") or (wanted and mutant.__name__ not in wanted):
+    for mutant in MUTANTS:
+        if sys.argv[2:] and mutant.name not in sys.argv[2:]:
             continue
-        try:
-            found = first_kill(mutant, 0, most)
-        except Exception as error:  # noqa: BLE001
-            found = (-1, repr(error))
-        print(mutant.__name__, *(found or ("SURVIVES", "")), flush=True)
+        outcome = first_kill(mutant.protocol, mutant.climate, most)
+        print(mutant.name, f"{outcome.seed}: {outcome.violation}" if outcome else "SURVIVES", flush=True)

@@ -17,7 +17,7 @@ from campaign.policies.endings import skipped, waiting
 from campaign.policies.events import Answered, Event, GivenBack, LeaseRanOut, Reported, Step, TimeRanOut
 from campaign.policies.gates import DAY, Facts, Gate, Pass, Skip, Wait, gate
 from campaign.policies.line_health import Signal, after_signals, allow, may_send
-from campaign.policies.looking import LookRules
+from campaign.policies.looking import LookRules, conflict_proves_within
 from campaign.policies.share import Demand, split
 from tests.simulation.clockwork import Clockwork, Machine
 from tests.simulation.database import AttemptRow, Database, InboxRow, TargetRow
@@ -237,7 +237,9 @@ class Protocol:
         return lifecycle.proves_an_earlier_call(attempt, event)
 
     def _unknown_before(self, row: AttemptRow) -> AttemptRow | None:
-        oldest = self.clock.now - self.rules[row.line].poll.give_up_after
+        if not self.rules[row.line].conflict_proves:
+            return None
+        oldest = self.clock.now - conflict_proves_within(self.rules[row.line])
         found = None
         for other in self.database.attempts.values():
             if other is row or other.phone != row.phone or other.line != row.line:

@@ -12,6 +12,7 @@ from tests.simulation.database import IndexRefused
 from tests.simulation.oracle import Violation
 from tests.simulation.people import People
 from tests.simulation.protocol import Protocol
+from tests.simulation.scenario import Climate, temperate
 from tests.simulation.workers import Workers
 from tests.simulation.world import Outcome, World
 
@@ -20,9 +21,11 @@ CHUNK = 200
 _OVER = frozenset({TargetState.DONE, TargetState.SKIPPED, TargetState.HELD})
 
 
-def run_seed(seed: int, protocol: Callable[..., Protocol] = Protocol, *, beyond: bool = False) -> Outcome:
+def run_seed(
+    seed: int, protocol: Callable[..., Protocol] = Protocol, climate: Climate = temperate, *, beyond: bool = False
+) -> Outcome:
     """One world from its first claim until every target has ended and nothing is in the air."""
-    world = World(seed, protocol, beyond=beyond)
+    world = World(seed, protocol, climate, beyond=beyond)
     People(world, Workers(world)).begin()
     start = world.scenario.start
     outcome = Outcome(seed)

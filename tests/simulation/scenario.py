@@ -1,5 +1,6 @@
 """What one seed is: the knobs of one world, drawn from its own random numbers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
@@ -54,6 +55,9 @@ def _plan(
     )
 
 
+OFFICE_HOURS = _plan(OnUnknown.HOLD, 2, None, None, None, impatient=True, hours=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     start: float
@@ -73,8 +77,20 @@ class Scenario:
     freezes: tuple[float, ...]
     stuck: float
     """How likely a machine freezes just when a COMMIT of `sending` returns."""
+    haste: float
+    """How likely a doubt is signed for by somebody who cannot wait for it to be settled."""
+    slow_looks: float
+    """How likely an answer to settle takes minutes."""
     spite: float
     """How likely a claim is followed at once by an opt-out or a pause."""
+
+
+Climate = Callable[[Scenario], Scenario]
+"""A world made harsher in one way, so that a rare fault is met soon. The right protocol must live in it, too."""
+
+
+def temperate(scenario: Scenario) -> Scenario:
+    return scenario
 
 
 def draw(rng: Random, *, beyond: bool = False) -> Scenario:
@@ -102,10 +118,12 @@ def draw(rng: Random, *, beyond: bool = False) -> Scenario:
         risk=roughness * rng.choice((0.0, 0.01, 0.03)),
         faults=roughness * rng.choice((0.2, 0.5, 0.8)),
         lose_commit=roughness * rng.choice((0.0, 0.02, 0.1)),
-        rules=LookRules(poll=poll, can_find=level >= 2, list_lag=LAG),
+        rules=LookRules(poll=poll, can_find=level >= 2, conflict_proves=level == 1, list_lag=LAG),
         latest=BEYOND if beyond else LATEST,
         freezes=rng.choice(((0.4, 1.0, 3.0), (20.0, 45.0), (2.0, 40.0, 100.0, 700.0))) if not crowded else (0.4, 1.0),
         stuck=rng.choice((0.0, 0.0, 0.15)),
+        haste=0.2,
+        slow_looks=0.3,
         spite=rng.choice((0.0, 0.02, 0.05)),
     )
 

@@ -104,15 +104,16 @@ class Workers:
             if hand.since is None:
                 continue
             yield max(0.0, at - self.clock.now)
-            if self.protocol.start_is_missed(line, at, self.clock.now):
-                self.world.seen["starts missed"] += 1
-                machine.memory.held.setdefault(line, []).append(hand)
-            else:
-                self.world.spawn(machine, self._send(machine, hand))
-        if line not in machine.memory.dialing:
-            self._give_back_all(machine, machine.memory.held.get(line, []))
+            self.world.spawn(machine, self._send(machine, line, at, hand))
 
-    def _send(self, machine: Machine, hand: Hand) -> Steps:
+    def _send(self, machine: Machine, line: str, at: float, hand: Hand) -> Steps:
+        """Both guards stand in the step in which the request leaves: a freeze before it is noticed."""
+        if self.protocol.start_is_missed(line, at, self.clock.now):
+            self.world.seen["starts missed"] += 1
+            machine.memory.held.setdefault(line, []).append(hand)
+            if line not in machine.memory.dialing:
+                self._give_back_all(machine, machine.memory.held[line])
+            return
         if self.protocol.too_late_to_send(hand, self.clock.now):
             self.world.seen["guarded"] += 1
             self._give_back(machine, hand)
@@ -129,7 +130,11 @@ class Workers:
         else:
             yield min(exchange.arrives_at - left_at + exchange.answers_after + 0.001, timeout)
         verdict = self.world.providers[hand.row.line].answer(exchange)
-        if verdict.kind is VerdictKind.UNCONFIRMED and self.world.stormy and self.rng.random() < 0.2:
+        if (
+            verdict.kind is VerdictKind.UNCONFIRMED
+            and self.world.stormy
+            and self.rng.random() < self.world.scenario.haste
+        ):
             self.clock.at(self.clock.now + self.rng.random() * 30.0, self.world.haste)
         self.put(machine, (hand.row.value.id, Answered(hand.token, verdict)))
 
@@ -208,7 +213,7 @@ class Workers:
         yield self.rng.random() * 0.5
         provider = self.world.providers[row.line]
         finding = provider.find(row, canary, self.protocol.as_of(taken_at, machine), self.clock.now)
-        yield self.rng.random() * (0.2 if self.rng.random() < 0.7 else 500.0)
+        yield self.rng.random() * (500.0 if self.rng.random() < self.world.scenario.slow_looks else 0.2)
         finding = self.protocol.not_anothers(row, self.protocol.absence(finding, canary))
         self.world.seen[f"look {finding.kind}"] += 1
         self.put(machine, (row.value.id, Looked(token, finding)))

@@ -23,7 +23,7 @@ from tests.simulation.database import (
 from tests.simulation.oracle import Oracle
 from tests.simulation.protocol import Protocol
 from tests.simulation.provider import Call, Exchange, Provider
-from tests.simulation.scenario import Scenario, draw
+from tests.simulation.scenario import Climate, Scenario, draw, temperate
 
 Result = TypeVar("Result")
 SKEWS = (-300.0, -20.0, 0.0, 20.0, 300.0)
@@ -40,9 +40,11 @@ class Outcome:
 
 
 class World:
-    def __init__(self, seed: int, protocol: Callable[..., Protocol], *, beyond: bool = False) -> None:
+    def __init__(
+        self, seed: int, protocol: Callable[..., Protocol], climate: Climate = temperate, *, beyond: bool = False
+    ) -> None:
         self.rng = Random(seed)
-        s = self.scenario = draw(self.rng, beyond=beyond)
+        s = self.scenario = climate(draw(self.rng, beyond=beyond))
         self.clock = Clockwork(s.start)
         self.database = Database()
         self.seen: Counter[str] = Counter()

@@ -1,0 +1,45 @@
+"""Worlds made harsher in one way, so that a rare fault is met soon. The right protocol lives in them, too."""
+
+from dataclasses import replace
+
+from tests.simulation.scenario import CLOSES_AT, OFFICE_HOURS, Scenario
+
+
+def lossy(scenario: Scenario) -> Scenario:
+    """COMMITs whose answer is lost, lists that may be asked."""
+    rules = replace(scenario.rules, can_find=True, conflict_proves=False)
+    return replace(scenario, level=2 + scenario.level % 2, rules=rules, lose_commit=0.4, faults=0.8)
+
+
+def hasty(scenario: Scenario) -> Scenario:
+    """Two campaigns with the same numbers, which are dialled again while the provider still has them, answers that are recorded too late."""
+    rules = replace(scenario.rules, can_find=False, conflict_proves=True)
+    return replace(
+        scenario,
+        level=1,
+        rules=rules,
+        plans=(scenario.plans[0],) * 2,
+        numbers=(scenario.numbers[0],) * 2,
+        lines=("one",),
+        faults=0.8,
+        haste=1.0,
+        risk=0.1,
+        freezes=(45.0, 100.0),
+    )
+
+
+def sluggish(scenario: Scenario) -> Scenario:
+    """Settle answers minutes later, when another attempt of the target is in doubt."""
+    rules = replace(scenario.rules, can_find=True, conflict_proves=False)
+    return replace(scenario, level=2 + scenario.level % 2, rules=rules, faults=0.9, slow_looks=0.7, haste=0.0)
+
+
+def closing(scenario: Scenario) -> Scenario:
+    """The last minute before closing."""
+    return replace(
+        scenario,
+        start=CLOSES_AT - 35.0,
+        storm_ends=CLOSES_AT + 600.0,
+        plans=(OFFICE_HOURS,) * len(scenario.plans),
+        faults=0.7,
+    )
