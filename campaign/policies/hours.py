@@ -43,8 +43,8 @@ def window(hours: Hours | None, zones: tuple[str, ...], now: float, margin: floa
 
 def _answer(spans: list[Span], now: float, margin: float) -> Open | Closed:
     for start, end in spans:
-        if end - margin <= now:
-            continue
+        if end - margin <= max(start, now):
+            continue  # over, or shorter than the margin: no call may ever leave in it
         if start <= now:
             return Open()
         return Closed(start, "outside calling hours")
