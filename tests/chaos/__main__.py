@@ -7,7 +7,7 @@ import argparse
 import random
 import sys
 
-from tests.chaos import kill_loop
+from tests.chaos import deploys, kill_loop
 
 
 def main() -> int:
@@ -17,7 +17,12 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
     parser.add_argument("--provider", default="sandbox", help="the dialect that is dialled through")
     parser.add_argument("--rate", type=float, default=60.0, help="calls per second")
+    parser.add_argument("--deploys", type=int, default=0, help="so many rolling restarts instead of the kill loop")
     given = parser.parse_args()
+    if given.deploys:
+        result = deploys.run(given.deploys)
+        print(result.report(), flush=True)
+        return 0 if result.clean else 1
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1_000_000)
     clean = True
     for database in ("postgresql", "sqlite") if given.database == "both" else (given.database,):

@@ -14,7 +14,7 @@ from campaign.domain.plan import Plan
 from campaign.services.settle_by_person import settle
 from tests.chaos.lab import LINE, Lab, lab, make_tables, postgres_running, redis_running
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.verdict import Verdict, judge
+from tests.chaos.verdict import Verdict, judge, spread
 from tests.engine import add_campaign, numbers
 from tests.servers import PostgresServer, RedisServer
 
@@ -66,7 +66,7 @@ class Outcome:
             f"rings {verdict.rings}, attempts counted {verdict.counted}",
             f"duplicates {len(verdict.duplicates)}, {wrong}",
             f"doubts raised {verdict.doubts}, settled: {json.dumps(dict(verdict.settled))}",
-            f"time to settle {_spread(verdict.settle_times)}",
+            f"time to settle {spread(verdict.settle_times)}",
             f"held for a person on the way: {self.released_from_hold}",
         ]
         if not self.completed:
@@ -75,13 +75,6 @@ class Outcome:
         if not self.clean:
             lines += ["EVIDENCE", verdict.evidence()]
         return "\n".join(lines)
-
-
-def _spread(times: list[float]) -> str:
-    if not times:
-        return "-"
-    at = {name: times[min(int(len(times) * share), len(times) - 1)] for name, share in (("p50", 0.5), ("p95", 0.95))}
-    return ", ".join(f"{name} {value:.1f} s" for name, value in {**at, "max": times[-1]}.items())
 
 
 def kill_loop(

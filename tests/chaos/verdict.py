@@ -93,8 +93,8 @@ def _judge_number(
         verdict.lost.append((phone, f"the target is still {target['state']}"))
     if target["state"] == TargetState.HELD:
         verdict.held[str(target["reason"])[:60]] += 1
-    elif not calls and target["disposition"] != Disposition.INVALID_NUMBER:
-        verdict.lost.append((phone, f"never rung, and {target['state']}"))
+    elif not calls and target["state"] == TargetState.DONE and target["disposition"] != Disposition.INVALID_NUMBER:
+        verdict.lost.append((phone, "never rung, and done"))
     _judge_repeats(verdict, phone, calls, retried)
     owned = _owned(real, calls)
     for call in calls:
@@ -177,3 +177,11 @@ def _history(
     steps += [(n["at"], f"event {n['kind']} attempt {n['attempt_id']}") for n in notes if n["attempt_id"] in ids]
     lines = [f"{at:.3f} {what}" for at, what in sorted(steps)]
     return lines + [f"target {t['state']} {t['disposition']} {t['reason']}" for t in people if t["phone"] == phone]
+
+
+def spread(times: list[float]) -> str:
+    """Of times in seconds, sorted."""
+    if not times:
+        return "-"
+    at = {name: times[min(int(len(times) * share), len(times) - 1)] for name, share in (("p50", 0.5), ("p95", 0.95))}
+    return ", ".join(f"{name} {value:.1f} s" for name, value in {**at, "max": times[-1]}.items())
