@@ -6,6 +6,7 @@ lock, so a decision never meets a state that it did not see. A stale event (an o
 """
 
 from dataclasses import replace
+from typing import Any
 
 from campaign.domain.calls import CallReport, Finding, FindingKind, ReportStatus
 from campaign.domain.dispositions import Disposition
@@ -29,6 +30,8 @@ from campaign.policies.events import (
 )
 from campaign.policies.line_health import Signal, SignalKind
 from campaign.policies.looking import LookRules
+
+ALL_WELL = Signal(SignalKind.OK)
 
 PROOFS_NEEDED = 2
 """Looks in a row that must each prove absence before a number is dialled again."""
@@ -64,10 +67,10 @@ def _answered(attempt: Attempt, target: Target, event: Answered, plan: Plan, rul
     verdict = event.verdict
     if not _holds(attempt, event.token, AttemptState.SENDING):
         return _stale_answer(attempt, target, verdict, rules, now)
-    attempt = replace(attempt, verdict=verdict.kind, raw=verdict.raw or None, reason=verdict.reason or None)
+    if verdict.kind is VerdictKind.PLACED:
+        return _placed(attempt, target, verdict.call_id, rules, now, ALL_WELL, **_told(verdict))
+    attempt = replace(attempt, **_told(verdict))
     match verdict.kind:
-        case VerdictKind.PLACED:
-            return replace(_placed(attempt, target, verdict.call_id, rules, now), signal=Signal(SignalKind.OK))
         case VerdictKind.UNCONFIRMED:
             signal = Signal(SignalKind.FAILED, verdict.reason)
             return replace(_doubt(attempt, target, verdict.reason, rules, now), signal=signal)
@@ -100,7 +103,19 @@ def _stale_answer(attempt: Attempt, target: Target, verdict: Verdict, rules: Loo
     return Step(note="late_answer")
 
 
-def _placed(attempt: Attempt, target: Target, call_id: str | None, rules: LookRules, now: float) -> Step:
+def _told(verdict: Verdict) -> dict[str, Any]:
+    return {"verdict": verdict.kind, "raw": verdict.raw or None, "reason": verdict.reason or None}
+
+
+def _placed(
+    attempt: Attempt,
+    target: Target,
+    call_id: str | None,
+    rules: LookRules,
+    now: float,
+    signal: Signal | None = None,
+    **told: Any,
+) -> Step:
     counted = count(target, attempt, now)
     attempt = replace(
         attempt,
@@ -114,8 +129,9 @@ def _placed(attempt: Attempt, target: Target, call_id: str | None, rules: LookRu
         absences=0,
         next_look_at=looking.first_result_look(rules, now),
         give_up_at=now + rules.poll.give_up_after,
+        **told,
     )
-    return Step(attempt, counted)
+    return Step(attempt, counted, signal)
 
 
 def _doubt(attempt: Attempt, target: Target, reason: str, rules: LookRules, now: float) -> Step:
@@ -136,12 +152,12 @@ def _doubt(attempt: Attempt, target: Target, reason: str, rules: LookRules, now:
 
 def _refused_for_good(attempt: Attempt, target: Target, disposition: Disposition, plan: Plan, now: float) -> Step:
     step = end(attempt, target, disposition, AttemptState.REFUSED, plan, now, now)
-    return replace(step, signal=Signal(SignalKind.OK))
+    return replace(step, signal=ALL_WELL)
 
 
 def _conflict(attempt: Attempt, target: Target, plan: Plan, now: float) -> Step:
     conflicts = target.conflicts + 1
-    step = _not_counted(attempt, target, AttemptState.REFUSED, now, "conflict", Signal(SignalKind.OK))
+    step = _not_counted(attempt, target, AttemptState.REFUSED, now, "conflict", ALL_WELL)
     if conflicts >= plan.max_conflicts:
         freed = replace(
             target,

@@ -12,7 +12,7 @@ from campaign.domain.plan import Plan
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.verdicts import Verdict, VerdictKind
 from campaign.policies.events import Answered, Event, ProvedByConflict, Step
-from campaign.policies.lifecycle import decide
+from campaign.policies.lifecycle import ALL_WELL, decide
 from campaign.policies.line_health import Signal, after_signals
 from campaign.policies.looking import LookRules, conflict_proves_within
 from campaign.storage import attempt_rows, campaign_rows, line_rows
@@ -105,7 +105,9 @@ def _take(desk: _Desk, pair: Pair, step: Step) -> None:
     if step.target is not None:
         desk.targets[step.target.id] = step.target
     if step.signal is not None:
-        desk.signals.setdefault(pair.line, []).append(step.signal)
+        signals = desk.signals.setdefault(pair.line, [])
+        if not signals or step.signal is not ALL_WELL or signals[-1] is not ALL_WELL:  # a second in a row says nothing
+            signals.append(step.signal)
     if step.pause is not None:
         desk.pauses[pair.campaign_id] = step.pause
     if step.note is not None:
@@ -125,8 +127,9 @@ def _note(desk: _Desk, pair: Pair, step: Step) -> dict[str, object]:
 
 
 def _write(connection: Connection, desk: _Desk) -> None:
-    attempt_rows.write_attempts(connection, [a for i, a in desk.attempts.items() if a != desk.pairs[i].attempt])
-    attempt_rows.write_targets(connection, list(desk.targets.values()))
+    targets = {pair.target.id: pair.target for pair in desk.pairs.values()}
+    attempt_rows.write_attempts(connection, [(desk.pairs[i].attempt, after) for i, after in desk.attempts.items()])
+    attempt_rows.write_targets(connection, [(targets[i], after) for i, after in desk.targets.items()])
     attempt_rows.write_events(connection, desk.notes)
     for campaign_id, verdict in desk.pauses.items():
         why = f"{verdict.fault}: {verdict.reason}" if verdict.reason else str(verdict.fault)

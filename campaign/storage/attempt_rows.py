@@ -1,23 +1,29 @@
 """Attempts and their targets: read under lock, written together. No decision is taken here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Table, func, insert, select, update
 
 from campaign.domain.calls import RememberedCall
 from campaign.domain.dispositions import Disposition
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
 from campaign.domain.verdicts import VerdictKind
+from campaign.storage.bulk import one_of, update_rows
 from campaign.storage.schema import attempts, events, targets
 
 _ATTEMPT_FIELDS = tuple(f.name for f in fields(Attempt))
 _TARGET_FIELDS = tuple(f.name for f in fields(Target))
 _ATTEMPT = [attempts.c[name] for name in _ATTEMPT_FIELDS]
 _TARGET = [targets.c[name] for name in _TARGET_FIELDS]
+_attempt_values = attrgetter(*_ATTEMPT_FIELDS)
+_target_values = attrgetter(*_TARGET_FIELDS)
+_ATTEMPT_STATE, _ATTEMPT_DISPOSITION = _ATTEMPT_FIELDS.index("state"), _ATTEMPT_FIELDS.index("disposition")
+_TARGET_STATE, _TARGET_DISPOSITION = _TARGET_FIELDS.index("state"), _TARGET_FIELDS.index("disposition")
+_VERDICT = _ATTEMPT_FIELDS.index("verdict")
 _LOOKED_AT = (AttemptState.PLACED, AttemptState.UNCONFIRMED)
 _LEASED = (AttemptState.CLAIMED, AttemptState.SENDING)
 
@@ -36,56 +42,58 @@ class Pair:
 def lock_pairs(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, Pair]:
     """By attempt id, locked until the transaction ends. Ids that do not exist are absent."""
     extra = [attempts.c.campaign_id, attempts.c.line, attempts.c.phone]
-    query = select(*_ATTEMPT, *extra).where(attempts.c.id.in_(attempt_ids)).order_by(attempts.c.id)
-    rows = connection.execute(query.with_for_update()).all()
-    wanted = sorted({row.target_id for row in rows})
-    locked = select(*_TARGET).where(targets.c.id.in_(wanted)).order_by(targets.c.id).with_for_update()
-    by_id = {row.id: _target(row) for row in connection.execute(locked)}
-    return {row.id: Pair(_attempt(row), by_id[row.target_id], row.campaign_id, row.line, row.phone) for row in rows}
+    query = select(*_ATTEMPT, *extra).where(one_of(connection, attempts.c.id, attempt_ids)).order_by(attempts.c.id)
+    rows = [(_attempt(row), *row[-3:]) for row in connection.execute(query.with_for_update()).all()]
+    wanted = sorted({attempt.target_id for attempt, *_ in rows})
+    locked = select(*_TARGET).where(one_of(connection, targets.c.id, wanted)).order_by(targets.c.id).with_for_update()
+    by_id = {target.id: target for target in map(_target, connection.execute(locked).all())}
+    return {attempt.id: Pair(attempt, by_id[attempt.target_id], *others) for attempt, *others in rows}
 
 
 def lock_hands(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, tuple[int, AttemptState]]:
     """Token and state by attempt id, locked until the transaction ends."""
-    query = select(attempts.c.id, attempts.c.token, attempts.c.state).where(attempts.c.id.in_(attempt_ids))
-    rows = connection.execute(query.order_by(attempts.c.id).with_for_update())
-    return {row.id: (row.token, AttemptState(row.state)) for row in rows}
+    query = select(attempts.c.id, attempts.c.token, attempts.c.state)
+    mine = query.where(one_of(connection, attempts.c.id, attempt_ids)).order_by(attempts.c.id)
+    rows = connection.execute(mine.with_for_update()).all()
+    return {attempt_id: (token, AttemptState(state)) for attempt_id, token, state in rows}
 
 
-def write_attempts(connection: Connection, changed: Sequence[Attempt]) -> None:
-    """Every changing column of rows that the caller has locked. Ended ones first: the live-number index is immediate."""
-    if changed:
-        ordered = sorted(changed, key=lambda attempt: attempt.ended_at is None)
-        connection.execute(_update_attempt(), [_keyed(attempt, _ATTEMPT_FIELDS) for attempt in ordered])
+def write_attempts(connection: Connection, changes: Iterable[tuple[Attempt, Attempt]]) -> None:
+    """What differs between (before, after) of rows that the caller has locked. Ended ones first: the live-number index
+    is immediate."""
+    told = list(changes)
+    for ended in (True, False):
+        some = [change for change in told if (change[1].ended_at is not None) == ended]
+        _write(connection, attempts, _ATTEMPT_FIELDS, _attempt_values, some)
 
 
-def write_targets(connection: Connection, changed: Sequence[Target]) -> None:
-    """Every changing column of rows that the caller has locked."""
-    if changed:
-        connection.execute(_update_target(), [_keyed(target, _TARGET_FIELDS) for target in changed])
+def write_targets(connection: Connection, changes: Iterable[tuple[Target, Target]]) -> None:
+    """What differs between (before, after) of rows that the caller has locked."""
+    _write(connection, targets, _TARGET_FIELDS, _target_values, changes)
+
+
+def _write(
+    connection: Connection,
+    table: Table,
+    names: Sequence[str],
+    values_of: Callable[[Any], tuple[Any, ...]],
+    changes: Iterable[tuple[Any, Any]],
+) -> None:
+    """One statement for all rows in which the same columns changed: the others' indexes are left alone."""
+    alike: dict[tuple[int, ...], list[list[Any]]] = {}
+    for before, after in changes:
+        old, new = values_of(before), values_of(after)
+        which = tuple([i for i, value in enumerate(new) if value != old[i]])
+        if which:
+            alike.setdefault(which, []).append([*(new[i] for i in which), after.id])
+    for which, rows in alike.items():
+        update_rows(connection, table, tuple(names[i] for i in which), rows)
 
 
 def write_events(connection: Connection, rows: Sequence[dict[str, object]]) -> None:
     """Rows of ``events``: at, kind, campaign_id, attempt_id, line, detail."""
     if rows:
         connection.execute(insert(events), rows)
-
-
-@cache
-def _update_attempt() -> Update:
-    fixed = ("id", "target_id", "claimed_at")
-    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _ATTEMPT_FIELDS if name not in fixed}
-    return update(attempts).where(attempts.c.id == bindparam("new_id")).values(values)
-
-
-@cache
-def _update_target() -> Update:
-    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _TARGET_FIELDS if name != "id"}
-    return update(targets).where(targets.c.id == bindparam("new_id")).values(values)
-
-
-def _keyed(row: Attempt | Target, names: Sequence[str]) -> dict[str, object]:
-    # Not dataclasses.asdict: it copies deeply and was a third of the cost of recording an answer.
-    return {f"new_{name}": getattr(row, name) for name in names}
 
 
 def overdue_leases(connection: Connection, now: float, limit: int) -> list[int]:
@@ -205,15 +213,19 @@ def _remembered(row: Row) -> RememberedCall:  # type: ignore[type-arg]
 
 
 def _attempt(row: Row) -> Attempt:  # type: ignore[type-arg]
-    values = dict(zip(_ATTEMPT_FIELDS, row, strict=False))
-    values["state"] = AttemptState(row.state)
-    values["disposition"] = Disposition(row.disposition) if row.disposition else None
-    values["verdict"] = VerdictKind(row.verdict) if row.verdict else None
-    return Attempt(**values)
+    """By place, which is three times as fast as by name."""
+    values = list(row[: len(_ATTEMPT_FIELDS)])
+    values[_ATTEMPT_STATE] = AttemptState(values[_ATTEMPT_STATE])
+    if values[_ATTEMPT_DISPOSITION] is not None:
+        values[_ATTEMPT_DISPOSITION] = Disposition(values[_ATTEMPT_DISPOSITION])
+    if values[_VERDICT] is not None:
+        values[_VERDICT] = VerdictKind(values[_VERDICT])
+    return Attempt(*values)
 
 
 def _target(row: Row) -> Target:  # type: ignore[type-arg]
-    values = dict(zip(_TARGET_FIELDS, row, strict=False))
-    values["state"] = TargetState(row.state)
-    values["disposition"] = Disposition(row.disposition) if row.disposition else None
-    return Target(**values)
+    values = list(row)
+    values[_TARGET_STATE] = TargetState(values[_TARGET_STATE])
+    if values[_TARGET_DISPOSITION] is not None:
+        values[_TARGET_DISPOSITION] = Disposition(values[_TARGET_DISPOSITION])
+    return Target(*values)

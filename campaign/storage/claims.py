@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, literal, select, update
 
 from campaign.domain.plan import Plan
 from campaign.domain.states import LIVE_ATTEMPT_STATES, AttemptState, CampaignState, TargetState
+from campaign.storage.bulk import document, given, one_of
 from campaign.storage.schema import attempts, campaigns, do_not_call, targets
 from campaign.storage.upsert import insert_new
 
@@ -83,7 +84,7 @@ def due_targets(connection: Connection, campaign_id: int, now: float, limit: int
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [DueTarget(r.id, r.campaign_id, r.phone, r.variables, r.attempts) for r in connection.execute(query)]
+    return [DueTarget(*row) for row in connection.execute(query).all()]
 
 
 def count_due(connection: Connection, campaign_id: int, now: float, limit: int) -> int:
@@ -97,13 +98,14 @@ def _waiting(campaign_id: int) -> Any:
 
 def listed(connection: Connection, phones: Sequence[str]) -> set[str]:
     """Those on the do-not-call list."""
-    return set(connection.execute(select(do_not_call.c.phone).where(do_not_call.c.phone.in_(phones))).scalars())
+    query = select(do_not_call.c.phone).where(one_of(connection, do_not_call.c.phone, phones))
+    return set(connection.execute(query).scalars())
 
 
 def live_phones(connection: Connection, phones: Sequence[str]) -> set[str]:
     """Those with a live attempt, whatever campaign or line."""
     query = select(attempts.c.phone).where(
-        attempts.c.phone.in_(phones), attempts.c.state.in_(sorted(LIVE_ATTEMPT_STATES))
+        one_of(connection, attempts.c.phone, phones), attempts.c.state.in_(sorted(LIVE_ATTEMPT_STATES))
     )
     return set(connection.execute(query).scalars())
 
@@ -111,7 +113,7 @@ def live_phones(connection: Connection, phones: Sequence[str]) -> set[str]:
 def recent_sends(connection: Connection, phones: Sequence[str], since: float) -> dict[str, tuple[float, ...]]:
     """Times of real or possible rings per number since then, over all campaigns."""
     query = select(attempts.c.phone, attempts.c.sent_at).where(
-        attempts.c.phone.in_(phones),
+        one_of(connection, attempts.c.phone, phones),
         attempts.c.claimed_at >= since,
         attempts.c.sent_at.is_not(None),
         attempts.c.counted | (attempts.c.state == AttemptState.UNCONFIRMED),
@@ -126,22 +128,31 @@ def insert_attempts(connection: Connection, line: str, new: Sequence[NewAttempt]
     """Attempt id by target id. A number that went live elsewhere meanwhile is left out: the index refused it."""
     if not new:
         return {}
-    statement = insert_new(connection, attempts).returning(attempts.c.id, attempts.c.target_id)
-    rows = [_attempt_values(line, attempt, now) for attempt in new]
-    return {target_id: attempt_id for attempt_id, target_id in connection.execute(statement, rows)}
+    rows = given(connection, _OF_A_NEW_ATTEMPT)
+    # The condition is always met: SQLite could not tell ON CONFLICT from a join's ON without one.
+    chosen = select(*rows.c, literal(AttemptState.CLAIMED), literal(now)).where(rows.c.target_id.is_not(None))
+    names = [*(column.name for column in _OF_A_NEW_ATTEMPT), "state", "claimed_at"]
+    statement = insert_new(connection, attempts).from_select(names, chosen)
+    made = statement.returning(attempts.c.id, attempts.c.target_id)
+    sent = document([_attempt_values(line, attempt) for attempt in new])
+    return {target_id: attempt_id for attempt_id, target_id in connection.execute(made, sent).all()}
 
 
-def _attempt_values(line: str, attempt: NewAttempt, now: float) -> dict[str, object]:
+_OF_A_NEW_ATTEMPT = [
+    attempts.c[name]
+    for name in ("target_id", "campaign_id", "line", "phone", "our_ref", "caller_id", "probe", "lease_until")
+]
+
+
+def _attempt_values(line: str, attempt: NewAttempt) -> dict[str, object]:
     return {
         "target_id": attempt.target.id,
         "campaign_id": attempt.target.campaign_id,
         "line": line,
         "phone": attempt.target.phone,
         "our_ref": attempt.our_ref,
-        "state": AttemptState.CLAIMED,
         "caller_id": attempt.caller_id,
         "probe": attempt.probe,
-        "claimed_at": now,
         "lease_until": attempt.lease_until,
     }
 
@@ -150,13 +161,9 @@ def set_calling(connection: Connection, attempt_by_target: Mapping[int, int]) ->
     """Targets that the caller has locked now have a live attempt."""
     if not attempt_by_target:
         return
-    statement = (
-        update(targets)
-        .where(targets.c.id == bindparam("of_target"))
-        .values(state=TargetState.CALLING, due_at=None, reason=None, attempt_id=bindparam("by_attempt"))
-    )
-    pairs = [{"of_target": target, "by_attempt": attempt} for target, attempt in attempt_by_target.items()]
-    connection.execute(statement, pairs)
+    born = (targets.c.id == attempts.c.target_id) & one_of(connection, attempts.c.id, attempt_by_target.values())
+    calling = {"state": TargetState.CALLING, "due_at": None, "reason": None, "attempt_id": attempts.c.id}
+    connection.execute(update(targets).where(born).values(calling))
 
 
 def postpone(connection: Connection, waits: Sequence[tuple[int, float, str]]) -> None:
@@ -186,5 +193,5 @@ def skip(connection: Connection, skips: Sequence[tuple[int, str]], now: float) -
 def set_sending(connection: Connection, attempt_ids: Sequence[int], now: float, lease_until: float) -> None:
     """Attempts that the caller has locked, checked and will send at once."""
     if attempt_ids:
-        statement = update(attempts).where(attempts.c.id.in_(attempt_ids))
+        statement = update(attempts).where(one_of(connection, attempts.c.id, attempt_ids))
         connection.execute(statement.values(state=AttemptState.SENDING, sent_at=now, lease_until=lease_until))
