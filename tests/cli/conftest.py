@@ -1,5 +1,6 @@
 """The real command in a process of its own, in an empty folder, with nothing of this machine's configuration."""
 
+import io
 import json
 import os
 import shutil
@@ -7,13 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from campaign.cli.main import run
 from campaign.domain.plan import Plan
 from campaign.services import campaigns, uploads
 from campaign.storage.engine import Store, open_store
@@ -51,6 +53,18 @@ class Cli:
             stdin=subprocess.DEVNULL, capture_output=True, timeout=within, preexec_fn=dies_with_us(signal.SIGKILL),
         )  # fmt: skip
         return Said(done.returncode, done.stdout, done.stderr)
+
+    def inside(self, *words: str) -> Said:
+        """The same in this process, for tests of many cases of one kind."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.chdir(self.folder)
+            for name in [name for name in os.environ if name.startswith("CAMPAIGN_")]:
+                patch.delenv(name)
+            for name, value in self.environ.items():
+                patch.setenv(name, value)
+            code = run(list(words))
+        return Said(code, out.getvalue(), err.getvalue())
 
     def start(self, *words: str, environ: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
         """The same without waiting; killed when the test ends."""

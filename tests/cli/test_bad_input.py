@@ -86,7 +86,7 @@ def test_a_wrong_key_in_a_plan(cli: Cli) -> None:
 )
 def test_a_wrong_flag_is_named_before_anything_is_made(cli: Cli, flags: list[str], words: list[str]) -> None:
     cli.write("numbers.csv", NUMBERS)
-    one_sentence(cli("run", "numbers.csv", *flags), 2, *words)
+    one_sentence(cli.inside("run", "numbers.csv", *flags), 2, *words)
     nothing_was_made(cli)
 
 
@@ -106,7 +106,7 @@ def test_a_file_that_is_none(recall: Cli, case: str, command: str) -> None:
     (recall.folder / "numbers.csv").unlink()
     make(recall.folder / "numbers.csv")
     words = [*command.split(), *(["recall"] if command == "upload" else [])]
-    one_sentence(recall(*words, "numbers.csv"), 2, word)
+    one_sentence(recall.inside(*words, "numbers.csv"), 2, word)
     assert recall.campaigns() == ["recall"]
 
 
@@ -178,7 +178,7 @@ def test_a_database_without_tables_names_the_command_that_makes_them(cli: Cli, e
     ],
 )
 def test_words_that_cannot_be_followed(recall: Cli, words: list[str], code: int, told: str) -> None:
-    one_sentence(recall(*words), code, told)
+    one_sentence(recall.inside(*words), code, told)
 
 
 def test_an_exception_shows_its_class_only_and_debug_shows_where(recall: Cli, tmp_path: Path) -> None:
