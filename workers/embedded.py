@@ -56,7 +56,7 @@ def _serve(lock: IO[str]) -> int:
     threading.Thread(target=server.serve_forever, name="broker", daemon=True).start()
     about = {"broker": f"redis://127.0.0.1:{server.server_address[1]}/0", "pid": os.getpid()}
     _write(lock, about)
-    worker = _start_worker(about["broker"])
+    worker = _start_worker(str(about["broker"]))
     _say({"ready": True, **about}, 0)
     _stop_on_signals()
     try:

@@ -16,9 +16,10 @@ start time that the lost buckets had promised has passed, so a flush can never d
 FENCEPOST_BELOW = 100.0
 """Calls per second below which one call more in a sliding second is allowed (both ends of the second may be met)."""
 
-ON_THE_WAY = 0.008
-"""Seconds of the lateness that arithmetic allows which are left to what comes after our last look at the clock: the
-event loop, the network, the provider's own reading, and two workers' readings of the shared clock."""
+SAFETY = 0.5
+"""The share of the lateness that arithmetic allows which we use. The other half is left to what comes after our last
+look at the clock: a processor that is taken from us, the network, the provider's own reading, and two workers' readings
+of the shared clock."""
 
 MOST_LATE = 0.25
 
@@ -33,7 +34,7 @@ def lateness_allowed(limit: float) -> float:
         most = (limit + 1.0) / aimed(limit) - 1.0
     else:
         most = (limit - 1.0) / aimed(limit) - 1.0
-    return min(MOST_LATE, most - ON_THE_WAY)
+    return min(MOST_LATE, most * SAFETY)
 
 
 def aimed(limit: float) -> float:

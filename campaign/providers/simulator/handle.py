@@ -30,6 +30,9 @@ More = Literal["numbers", "calls", "arrivals"]
 class SimulatorHandle:
     """A running simulator. Every method blocks until it has answered: not for the event loop that it runs on."""
 
+    pid: int | None = None
+    """Of the simulator's own process, where it has one."""
+
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url
         self._token = token
