@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from campaign.config import Settings, load_lines, load_settings
 from campaign.domain.errors import UsageFault
 from campaign.domain.line import Line
 from campaign.policies.looking import GRACE, LookRules
-from campaign.providers.http import LineSender
 from campaign.providers.port import Provider
 from campaign.providers.registry import check_line, default_base_urls, make_provider, provider_class
 from campaign.storage.engine import Store, SystemClock, open_store
+
+if TYPE_CHECKING:
+    from campaign.providers.http import LineSender
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,9 @@ def look_rules(line: Line) -> LookRules:
     )
 
 
-def connect(line: Line, connections: int = 1000) -> tuple[Provider, LineSender]:
+def connect(line: Line, connections: int = 1000) -> "tuple[Provider, LineSender]":
     """The line's provider on a connection pool of its own, to be used from one event loop and closed there."""
+    from campaign.providers.http import LineSender  # 0.3 s that a command which only looks need not spend
+
     sender = LineSender(line, now=SystemClock().now, connections=connections)
     return make_provider(line, sender), sender

@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-QUIET = ("httpx", "httpcore", "aiohttp", "urllib3", "kombu", "amqp", "redis")
+QUIET = (
+    *("httpx", "httpcore", "aiohttp", "urllib3", "kombu", "amqp", "redis"),
+    *("celery.worker.strategy", "celery.app.trace", "celery.beat"),  # three lines a second about the tick
+)
 TEXT = "%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s"
 _PHONE = re.compile(r"\+\d[\d\s().-]{6,18}\d|(?<![\d.:-])\d{9,15}(?![\d.:-])")
 _SECRET = re.compile(r"(?i)\b(authorization|x-api-key|api[-_]?key|access[-_]?token|token|secret|password)\b\W{1,4}\S+")

@@ -35,7 +35,8 @@ def test_json_lines_are_redacted_with_their_exceptions() -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     handler.addFilter(Redact())
-    logger = logging.Logger("test")
+    logger = logging.getLogger("tests.redaction")
+    logger.propagate = False
     logger.addHandler(handler)
     # When an exception that names a number is logged
     try:
