@@ -67,9 +67,10 @@ def _answered(attempt: Attempt, target: Target, event: Answered, plan: Plan, rul
     verdict = event.verdict
     if not _holds(attempt, event.token, AttemptState.SENDING):
         return _stale_answer(attempt, target, verdict, rules, now)
+    told: dict[str, Any] = {"verdict": verdict.kind, "raw": verdict.raw or None, "reason": verdict.reason or None}
     if verdict.kind is VerdictKind.PLACED:
-        return _placed(attempt, target, verdict.call_id, rules, now, ALL_WELL, **_told(verdict))
-    attempt = replace(attempt, **_told(verdict))
+        return _placed(attempt, target, verdict.call_id, rules, now, ALL_WELL, **told)
+    attempt = replace(attempt, **told)
     match verdict.kind:
         case VerdictKind.UNCONFIRMED:
             signal = Signal(SignalKind.FAILED, verdict.reason)
@@ -101,10 +102,6 @@ def _stale_answer(attempt: Attempt, target: Target, verdict: Verdict, rules: Loo
     if verdict.kind is VerdictKind.PLACED and verdict.call_id and attempt.call_id is None:
         return Step(attempt=replace(attempt, call_id=verdict.call_id), note="late_answer")
     return Step(note="late_answer")
-
-
-def _told(verdict: Verdict) -> dict[str, Any]:
-    return {"verdict": verdict.kind, "raw": verdict.raw or None, "reason": verdict.reason or None}
 
 
 def _placed(
