@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 
 from campaign.domain.pace import Want
 
@@ -31,7 +31,7 @@ def lateness_allowed(limit: float) -> float:
     of them; d is what keeps that within the limit, or within one more where a fencepost is allowed.
     """
     if limit < FENCEPOST_BELOW:
-        most = (limit + 1.0) / aimed(limit) - 1.0
+        most = (floor(limit) + 1.0) / aimed(limit) - 1.0
     else:
         most = (limit - 1.0) / aimed(limit) - 1.0
     return min(MOST_LATE, most * SAFETY)
