@@ -41,7 +41,7 @@ class TargetRow:
 
 
 class AttemptRow:
-    __slots__ = ("answer_known_at", "campaign", "line", "phone", "probe", "ref", "target", "value")
+    __slots__ = ("answer_known_at", "campaign", "given_up", "line", "phone", "probe", "ref", "target", "value")
 
     def __init__(self, value: Attempt, target: TargetRow, line: str, ref: str, *, probe: bool) -> None:
         self.value = value
@@ -52,6 +52,8 @@ class AttemptRow:
         self.ref = ref
         self.probe = probe
         self.answer_known_at: float | None = None
+        self.given_up = False
+        """It has ended unknown: the plan or a person has signed for what follows, also if it comes back to life."""
 
 
 class InboxRow:
@@ -86,6 +88,7 @@ class Database:
         self.notes: Counter[str] = Counter()
         self.version = 0
         self.indexed = True
+        self._due_version, self._due = -1, 0.0
 
     def live_on(self, phone: str) -> AttemptRow | None:
         for row in self.live.values():
@@ -114,8 +117,13 @@ class Database:
         row.value = value
         self.version += 1
 
-    def next_due(self, now: float) -> float:
+    def next_due(self) -> float:
         """When a tick will next find something to do; infinity where nothing is left to happen."""
+        if self._due_version != self.version:
+            self._due_version, self._due = self.version, self._soonest()
+        return self._due
+
+    def _soonest(self) -> float:
         soonest = float("inf")
         on_line: dict[str, int] = {}
         for row in self.live.values():
@@ -124,8 +132,6 @@ class Database:
             assert when is not None
             soonest = min(soonest, when)
             on_line[row.line] = on_line.get(row.line, 0) + 1
-        if soonest <= now:
-            return soonest
         for target in self.targets.values():
             value = target.value
             if value.state is TargetState.WAITING and target.campaign.running:

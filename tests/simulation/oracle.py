@@ -111,9 +111,8 @@ class Oracle:
                 self._must(not on_a_call, row, "rings a number that is in a call of ours")
 
     def _given_up(self, call: Call) -> bool:
-        """Its attempt ended unknown: a person, or the plan, has signed for what follows."""
-        value = self.database.attempts[call.attempt_id].value
-        return value.disposition is Disposition.UNKNOWN or self.database.attempts[call.attempt_id].target.by_hand
+        row = self.database.attempts[call.attempt_id]
+        return row.given_up or row.target.by_hand
 
     # --- rows
 

@@ -51,7 +51,7 @@ class People:
     def _tick(self) -> Steps:
         idle, version = FIRST_IDLE, -1
         while True:
-            now, due = self.clock.now, self.database.next_due(self.clock.now)
+            now, due = self.clock.now, self.database.next_due()
             if due > now:
                 idle = FIRST_IDLE if self.database.version != version else min(idle * 2, LONGEST_IDLE)
                 version = self.database.version

@@ -315,6 +315,7 @@ class Protocol:
     def take_deliveries(self) -> list[InboxRow]:
         now = self.clock.now
         taken = [row for row in self.database.inbox if row.due_at is not None and row.due_at <= now]
+        self.database.version += 1
         for row in taken:
             row.due_at, row.tries = now + 30.0, row.tries + 1
         return taken
@@ -322,6 +323,7 @@ class Protocol:
     def handle_delivery(self, delivery: InboxRow) -> None:
         """Matched and applied in one transaction."""
         report = delivery.report
+        self.database.version += 1
         for row in self.database.attempts.values():
             by_ref = report.our_ref is not None and row.ref == report.our_ref
             if row.line == delivery.line and (by_ref or (report.call_id and row.value.call_id == report.call_id)):
@@ -397,6 +399,7 @@ class Protocol:
 
     def _write_attempt(self, row: AttemptRow, value: Attempt) -> None:
         before = row.value
+        row.given_up = row.given_up or value.disposition is Disposition.UNKNOWN
         if value.disposition is Disposition.ANSWERED and before.disposition is not Disposition.ANSWERED:
             row.answer_known_at = self.clock.now
         self.database.write_attempt(row, value)
