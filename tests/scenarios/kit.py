@@ -153,10 +153,14 @@ def stage(
         yield playing
 
 
+def full_environment(playing: Stage) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), **playing.environment}
+
+
 @contextmanager
 def embedded(playing: Stage) -> Iterator[int]:
     """``python -m workers.embedded``, as ``campaign run`` starts it; its process id."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **playing.environment}
+    environment = full_environment(playing)
     with (playing.folder / "embedded.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "workers.embedded"], env=environment, cwd=playing.folder, stdin=subprocess.PIPE,
