@@ -1,11 +1,7 @@
-"""The protocol with one thing wrong, each as code. The simulation must catch every one, or it is too gentle.
+"""The protocol with one thing wrong, each as code. The simulation must catch every one, or it is too gentle."""
 
-``python -m tests.simulation.mutants`` tells which seed catches which, and by what.
-"""
-
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from campaign.domain.calls import Finding, FindingKind, ReportStatus
 from campaign.domain.plan import OnUnknown, Plan
@@ -26,13 +22,9 @@ from campaign.policies.events import (
 from campaign.policies.gates import PASS, Facts, Gate, Wait, gate
 from campaign.policies.looking import LookRules
 from campaign.policies.pacing import Grant, Want
-from tests.simulation.climates import closing, hasty, lossy, sluggish
 from tests.simulation.clockwork import Machine
 from tests.simulation.database import AttemptRow
 from tests.simulation.protocol import BUDGET, Hand, Happened, Protocol
-from tests.simulation.run import run_seed
-from tests.simulation.scenario import Climate, temperate
-from tests.simulation.world import Outcome
 
 
 def _freed(attempt: Attempt, target: Target, now: float, state: AttemptState) -> Step:
@@ -259,8 +251,15 @@ class UnknownIsRetried(Protocol):
     """An attempt that nobody can tell the end of is dialled again, whatever the plan says."""
 
     def decide(self, attempt: Attempt, target: Target, event: Event, plan: Plan, rules: LookRules, now: float) -> Step:
-        unconfirmed = attempt.state is AttemptState.UNCONFIRMED
-        if isinstance(event, TimeRanOut) and unconfirmed and plan.on_unknown is not OnUnknown.RETRY:
+        plan = plan.model_copy(update={"on_unknown": OnUnknown.RETRY})
+        return super().decide(attempt, target, event, plan, rules, now)
+
+
+class UnknownIsNotPlaced(Protocol):
+    """When the time for settling is over, what was not found is taken never to have been placed."""
+
+    def decide(self, attempt: Attempt, target: Target, event: Event, plan: Plan, rules: LookRules, now: float) -> Step:
+        if isinstance(event, TimeRanOut) and attempt.state is AttemptState.UNCONFIRMED:
             return _freed(attempt, target, now, AttemptState.NOT_PLACED)
         return super().decide(attempt, target, event, plan, rules, now)
 
@@ -345,71 +344,3 @@ class NotToCallIsReadAtTheStart(Protocol):
 
     def opt_out(self, phone: str) -> None:
         self.database.not_to_call[phone] = self.clock.now
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """``since`` is a seed shortly before the first that catches it in ``climate``."""
-
-    protocol: type[Protocol]
-    climate: Climate = temperate
-    since: int = 0
-
-    @property
-    def name(self) -> str:
-        return self.protocol.__name__
-
-
-MUTANTS = (
-    Mutant(BlindRetry),
-    Mutant(AnswerWithoutToken),
-    Mutant(NoCanary),
-    Mutant(NoGrace),
-    Mutant(NoLag),
-    Mutant(OneAbsence, climate=lossy),
-    Mutant(OneLookCountsTwice, climate=lossy),
-    Mutant(LookByTheWorkersClock, climate=lossy, since=180),
-    Mutant(LeaseToWaiting),
-    Mutant(NoGuard),
-    Mutant(GuardFromTheCommitOn),
-    Mutant(GuardOnTheRow),
-    Mutant(AbaInSettle, climate=sluggish, since=110),
-    Mutant(ConflictCounts),
-    Mutant(NoLiveIndex),
-    Mutant(GatesOnlyAtTheClaim),
-    Mutant(PauseNotReread),
-    Mutant(NoMarginBeforeClosing, climate=closing, since=75),
-    Mutant(StaleGiveBack),
-    Mutant(InFlightOutsideTheLock),
-    Mutant(OwnPacePerClaim),
-    Mutant(MissedStartsLeave),
-    Mutant(UnknownIsRetried),
-    Mutant(LateResultOverwrites),
-    Mutant(StaleConflictAdopts, climate=hasty, since=1140),
-    Mutant(ResultForgotten),
-    Mutant(LeaseNeverRunsOut),
-    Mutant(LateAnswerDropped),
-    Mutant(AbsenceOfPlacedCall),
-    Mutant(SendWithoutCommit),
-    Mutant(ConfirmWithoutToken),
-    Mutant(NotToCallIsReadAtTheStart),
-)
-
-
-def first_kill(mutant: Mutant, within: int, since: int | None = None) -> Outcome | None:
-    """The first of ``within`` seeds that ends in a violation."""
-    start = mutant.since if since is None else since
-    for seed in range(start, start + within):
-        outcome = run_seed(seed, mutant.protocol, mutant.climate)
-        if outcome.violation is not None:
-            return outcome
-    return None
-
-
-if __name__ == "__main__":
-    most = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    for mutant in MUTANTS:
-        if sys.argv[2:] and mutant.name not in sys.argv[2:]:
-            continue
-        outcome = first_kill(mutant, most, since=0)
-        print(mutant.name, f"{outcome.seed}: {outcome.violation}" if outcome else "SURVIVES", flush=True)

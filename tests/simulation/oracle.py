@@ -4,7 +4,7 @@ from collections import Counter, deque
 from math import floor
 
 from campaign.domain.dispositions import Disposition
-from campaign.domain.plan import Plan
+from campaign.domain.plan import OnUnknown, Plan
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import LIVE_ATTEMPT_STATES, AttemptState, TargetState
 from tests.simulation.database import AttemptRow, Database, TargetRow
@@ -53,6 +53,9 @@ class Oracle:
             known_at = other.answer_known_at
             fine = known_at is None or known_at > row.value.claimed_at or row.target.signed > 0
             self._must(fine, row, "was claimed after an answered call")
+            unsigned = row.campaign.plan.on_unknown is not OnUnknown.RETRY and not row.target.signed
+            unknown = other.value.disposition is Disposition.UNKNOWN
+            self._must(not (unknown and unsigned), row, "was sent after an unknown end that nobody has signed for")
 
     def departed(self, row: AttemptRow, now: float) -> None:
         """The first byte leaves."""

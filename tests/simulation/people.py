@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from campaign.domain.dispositions import Disposition
 from campaign.domain.states import AttemptState, TargetState
+from tests.simulation.by_hand import begin_round, release_by_hand, settle_by_hand
 from tests.simulation.clockwork import Machine, Steps
 from tests.simulation.database import AttemptRow, Away, Campaign
 from tests.simulation.workers import Workers
@@ -186,7 +187,7 @@ class People:
     # --- a person
 
     def _retry_batch(self) -> None:
-        self.world.seen["targets of a retry batch"] += self.protocol.begin_round(self.rng.choice(WORDS))
+        self.world.seen["targets of a retry batch"] += begin_round(self.protocol, self.rng.choice(WORDS))
 
     def _settle_doubts_early(self) -> None:
         """Somebody cannot wait and signs for a second ring while a doubt is still being looked into."""
@@ -194,7 +195,7 @@ class People:
             if row.value.state is AttemptState.UNCONFIRMED and self.rng.random() < 0.5:
                 self.world.seen["doubts settled by hand"] += 1
                 again = self.world.scenario.level == 1  # there a conflict shows whether it was right
-                self.protocol.settle_by_hand(row, None if again else self.rng.choice(DECISIONS))
+                settle_by_hand(self.protocol, row, None if again else self.rng.choice(DECISIONS))
 
     def _sit_at_the_console(self) -> Steps:
         """After the storm: mends what is paused, and decides about half of what is held."""
@@ -214,6 +215,6 @@ class People:
         ]
         self.world.seen["held ones settled by hand"] += 1
         if doubtful:
-            self.protocol.settle_by_hand(doubtful[-1], self.rng.choice(DECISIONS))
+            settle_by_hand(self.protocol, doubtful[-1], self.rng.choice(DECISIONS))
         else:
-            self.protocol.release_by_hand(target)
+            release_by_hand(self.protocol, target)

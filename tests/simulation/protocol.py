@@ -123,10 +123,10 @@ class Protocol:
         match self.gate(target.phone, target.campaign.plan, facts, now):
             case Skip(reason):
                 self.database.notes["gate skips at claim"] += 1
-                self._write_target(target, skipped(target.value, reason, now))
+                self.write_target(target, skipped(target.value, reason, now))
             case Wait(due_at, reason):
                 self.database.notes["gate waits at claim"] += 1
-                self._write_target(target, waiting(target.value, due_at, reason))
+                self.write_target(target, waiting(target.value, due_at, reason))
 
     def facts(self, phone: str, plan: Plan, now: float, *, with_live: bool) -> Facts:
         database = self.database
@@ -151,7 +151,7 @@ class Protocol:
         calling = replace(
             target.value, state=TargetState.CALLING, due_at=None, reason=None, attempt_id=row.value.id
         )  # fmt: skip
-        self._write_target(target, calling)
+        self.write_target(target, calling)
         self.oracle.consistent(target)
         return Hand(row)
 
@@ -174,7 +174,7 @@ class Protocol:
             answer = self.gate_at_confirm(hand.row, now)
             if isinstance(answer, Pass) and self.is_running(hand.row) and may_send(health, hand.row.probe, now):
                 sending = replace(value, state=AttemptState.SENDING, sent_at=now, lease_until=now + lease)
-                self._write_attempt(hand.row, sending)
+                self.write_attempt(hand.row, sending)
                 self.oracle.sending(hand.row, now)
                 going.append(hand)
             else:
@@ -213,9 +213,9 @@ class Protocol:
 
     def _apply(self, row: AttemptRow, step: Step) -> None:
         if step.attempt is not None and step.attempt is not row.value:
-            self._write_attempt(row, step.attempt)
+            self.write_attempt(row, step.attempt)
         if step.target is not None and step.target is not row.target.value:
-            self._write_target(row.target, step.target)
+            self.write_target(row.target, step.target)
         if step.pause is not None and row.campaign.running:
             row.campaign.running, row.campaign.paused_at = False, self.clock.now
             self.database.notes["paused by the provider"] += 1
@@ -348,56 +348,18 @@ class Protocol:
     def start_is_missed(self, line: str, at: float, now: float) -> bool:
         return now > at + pacing.lateness_allowed(self.database.lines[line].rate)
 
-    # --- a person
-
-    def settle_by_hand(self, row: AttemptRow, disposition: Disposition | None) -> None:
-        """Of a held or unconfirmed attempt: ``disposition`` ends its target, None tries again (and is signed for)."""
-        now, value, target = self.clock.now, row.value, row.target
-        word = disposition or Disposition.UNKNOWN
-        closed = replace(value, state=AttemptState.ENDED, token=value.token + 1, next_look_at=None, lease_until=None,
-                         ended_at=value.ended_at or now, disposition=word, counted=True, reason="decided by a person"
-                         )  # fmt: skip
-        self._write_attempt(row, closed)
-        counted = [r for r in self.database.attempts.values() if r.target is target and r.value.counted]
-        sent = [r.value.sent_at for r in counted if r.value.sent_at is not None]
-        state = TargetState.WAITING if disposition is None else TargetState.DONE
-        after = replace(target.value, state=state, due_at=now if disposition is None else None, attempt_id=None,
-                        conflicts=0, rescues=0, attempts=len(counted), disposition=word,
-                        last_attempt_at=max(sent, default=None), reason="decided by a person"
-                        )  # fmt: skip
-        target.signed += disposition is None
-        for same in self.database.targets.values():
-            same.by_hand = same.by_hand or same.phone == target.phone
-        self._write_target(target, after)
-        self.oracle.consistent(target)
-
-    def release_by_hand(self, target: TargetRow) -> None:
-        """A held target without a doubtful attempt: try again."""
-        target.signed += 1
-        self._write_target(target, replace(waiting(target.value, self.clock.now, "retry"), conflicts=0, rescues=0))
-
-    def begin_round(self, words: frozenset[Disposition]) -> int:
-        begun = 0
-        for target in self.database.targets.values():
-            value = target.value
-            if value.state is TargetState.DONE and value.disposition in words:
-                begun += 1
-                target.signed += target.campaign.plan.max_attempts
-                again = waiting(value, self.clock.now, "retry batch")
-                fresh = replace(again, tally={}, conflicts=0, rescues=0, attempts_before_round=value.attempts)
-                self._write_target(target, fresh)
-        return begun
+    # --- the list of those not to call
 
     def opt_out(self, phone: str) -> None:
         now = self.clock.now
         self.database.not_to_call[phone] = now
         for target in self.database.targets.values():
             if target.phone == phone and target.value.state is TargetState.WAITING:
-                self._write_target(target, skipped(target.value, "do not call", now))
+                self.write_target(target, skipped(target.value, "do not call", now))
 
     # --- writing
 
-    def _write_attempt(self, row: AttemptRow, value: Attempt) -> None:
+    def write_attempt(self, row: AttemptRow, value: Attempt) -> None:
         before = row.value
         row.given_up = row.given_up or value.disposition is Disposition.UNKNOWN
         if value.disposition is Disposition.ANSWERED and before.disposition is not Disposition.ANSWERED:
@@ -405,7 +367,7 @@ class Protocol:
         self.database.write_attempt(row, value)
         self.oracle.attempt_written(row, before, value)
 
-    def _write_target(self, row: TargetRow, value: Target) -> None:
+    def write_target(self, row: TargetRow, value: Target) -> None:
         row.value = value
         self.database.version += 1
         self.oracle.target_written(row, value)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS, Mutant, first_kill
+from tests.simulation.gallery import MUTANTS, Mutant, first_kill
 from tests.simulation.protocol import Protocol
 from tests.simulation.run import run_seed
 
