@@ -90,6 +90,7 @@ class Dialer:
     _one_run: asyncio.Lock = field(default_factory=asyncio.Lock)
     _turn: int = 0
     _pace: float = 1.0
+    _behind: bool = False
 
     async def run(self, seconds: float) -> None:
         """Dial for at most ``seconds``; returns sooner when nothing is due. A run that comes while another is under way
@@ -139,14 +140,15 @@ class Dialer:
     def _next_turn(self, first: float) -> float:
         """When to look for start times again, the next of which comes up at ``first``."""
         now = self.outside.clock.monotonic()
-        gathering = TURN if self._pace * TURN >= 1.0 else 0.0
+        gathering = TURN if self._pace * TURN >= 1.0 and not self._behind else 0.0
         return min(max(first, now + 0.001 + gathering), now + HORIZON)
 
     # --- claiming
 
     async def _claim(self, room: int) -> Claim | None:
         """No more than there are start times for: what would be left over must be given back."""
-        wanted = min(room, BATCH, self.outside.connections - self._in_air) - len(self._held)
+        free = self.outside.connections - self._in_air - self._leaving
+        wanted = min(room, BATCH, free) - len(self._held)
         if wanted <= 0:
             return None
         self._turn += 1
@@ -154,6 +156,7 @@ class Dialer:
         wish = Wish(wanted, self._held_by_campaign(), self._at_rest(), self._turn)
         found: Claim = await outside.in_thread(claim, outside.store, self.line, wish, outside.new_ref)
         self._pace = found.calls_per_second
+        self._behind = room > BATCH and len(found.calls) == wanted
         self._held.extend(_Held(call) for call in found.calls)
         return found
 
@@ -188,7 +191,7 @@ class Dialer:
             self._start(self._leave(window))
         self._rest(groups, reservation.retry_at)
         self._hold_again(queues)
-        return self._next_turn(reservation.retry_at or 0.0)
+        return self._next_turn(reservation.retry_at or (timed[-1][0] if timed else 0.0))
 
     def _hold_again(self, queues: Sequence[deque[_Held]]) -> None:
         for queue in queues:
@@ -233,7 +236,8 @@ class Dialer:
         fresh = [held.call for _, held in window if held.committed is None]
         try:
             lease = outside.rules[self.line.name].lease
-            going = await outside.in_thread(confirm, outside.store, self.line, fresh, lease, outside.rules)
+            confirming = (confirm, outside.store, self.line, fresh, lease, outside.rules)
+            going = await outside.in_thread(*confirming) if fresh else []
         except Exception as error:  # the commit is not known to have happened: then nothing may be sent
             log.warning("line %s: `sending` was not committed (%s)", self.line.name, type(error).__name__)
             for _, held in window:
