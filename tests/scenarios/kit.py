@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from campaign.intake.reading import Reading
 from campaign.providers.simulator import SimulatorHandle, simulator_options, simulator_process
 from campaign.services import campaigns as campaign_service
 from campaign.services import results, uploads
+from campaign.storage import process_rows
 from campaign.storage.engine import Store, open_store
 from campaign.storage.migrate import ensure_schema
 from campaign.storage.schema import attempts, campaigns, targets
@@ -41,7 +42,7 @@ class Stage:
 
     folder: Path
     store: Store
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)
     simulator: SimulatorHandle
     children: list[Child] = field(default_factory=list)
 
@@ -70,6 +71,11 @@ class Stage:
 
     def logs(self) -> str:
         return "".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log")))
+
+    def ticks(self) -> bool:
+        """Whether a tick has been carried out: everything is up."""
+        with self.store.read() as connection:
+            return process_rows.last_seen(connection) is not None
 
     # --- campaigns
 
@@ -218,7 +224,14 @@ def _toml(value: Any) -> str:
     return str(value) if isinstance(value, (int, float)) else json.dumps(value)
 
 
-def write_csv(file: Path, phones: Sequence[str], name: str = "Ada") -> Path:
-    """A tidy file: a number and a variable per row."""
-    file.write_text("phone,Name\n" + "".join(f"{phone},{name} {i}\n" for i, phone in enumerate(phones)))
-    return file
+def phones(block: int, how_many: int) -> list[str]:
+    """Fictitious numbers that no other ``block`` has."""
+    return [f"+1{300 + block}555{serial:04d}" for serial in range(how_many)]
+
+
+def arrivals(playing: Stage, account: str | None = None, *, refused: bool = False) -> list[float]:
+    """When originate requests came, in epoch seconds, in order; with ``refused`` only those that were not placed."""
+    told = playing.simulator.ledger("arrivals").arrivals
+    assert told is not None
+    each = zip(told.wall, told.account, told.fate, strict=True)
+    return sorted(at for at, who, fate in each if account in (None, who) and not (refused and fate == "placed"))

@@ -5,13 +5,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from campaign.domain.plan import Plan
+from campaign.domain.states import UploadState
 from campaign.services import campaigns, uploads
-from tests.scenarios.checks import check, exported
-from tests.scenarios.kit import ROOT, TOKEN, Stage, embedded, full_environment, stage
+from tests.chaos.processes import ROOT
+from tests.scenarios.checks import check, export_rows
+from tests.scenarios.kit import TOKEN, Stage, embedded, full_environment, stage
 from tests.servers import free_port
 
 pytestmark = pytest.mark.slow
@@ -60,8 +63,8 @@ def web_edge(playing: Stage, port: int) -> Iterator[None]:
         process.wait(15)
 
 
-def lines() -> dict[str, dict[str, object]]:
-    given = {name: {"kind": kind, "account": name} for name, kind in KINDS.items()}
+def lines() -> dict[str, dict[str, Any]]:
+    given: dict[str, dict[str, Any]] = {name: {"kind": kind, "account": name} for name, kind in KINDS.items()}
     given["pathors"]["credentials"] = {"api_key": "env:CAMPAIGN_SCENARIO_KEY", **PUSHED}
     return given
 
@@ -114,19 +117,22 @@ def test_a_messy_file_on_many_processes_with_redis_and_postgresql(
                     playing.store, made.id, source, file.name, uploads.Reading(region="US")
                 )
             campaigns.start(playing.store, name)
-        for upload in received.values():
-            playing.wait(
-                lambda upload=upload: uploads.upload_progress(playing.store, upload.id).state == "visible", 60.0
-            )  # type: ignore[misc]
+        playing.wait(lambda: all(_visible(playing, upload.id) for upload in received.values()), 60.0)
         for name in chosen:
             playing.wait_completed(name, 120.0)
         # Then it is the same as on one machine
         rung = {name: check(playing, name, name, PLAN) for name in chosen}
         ledger = playing.simulator.ledger()
         rejected = sum(playing.summary(name)["rows"]["rejected"] for name in chosen)
-        rows = exported(playing, "sandbox")
+        rows = export_rows(playing, "sandbox")
     assert ledger.double_rings == 0
     assert ledger.repeated_refs == 0
     assert all(count > 40 for count in rung.values()), rung
     assert rejected > 5
     assert {"phone", "Name", "Clinic", "disposition"} <= set(rows[0])
+
+
+def _visible(playing: Stage, upload_id: int) -> bool:
+    progress = uploads.upload_progress(playing.store, upload_id)
+    assert progress.bytes_read <= progress.bytes
+    return progress.state is UploadState.VISIBLE
