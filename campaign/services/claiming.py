@@ -14,6 +14,7 @@ from campaign.domain.failpoints import reach
 from campaign.domain.line import Line
 from campaign.domain.plan import Plan
 from campaign.domain.states import AttemptState
+from campaign.policies.endings import POISON_AFTER
 from campaign.policies.events import GivenBack
 from campaign.policies.gates import DAY, PASS, Facts, Gate, Skip, Wait, gate
 from campaign.policies.line_health import allow, may_send
@@ -35,6 +36,12 @@ so running out costs only time."""
 CLOCKS_APART = 2.0
 """Seconds by which a worker's clock may differ from the database's. Beyond that it does not dial: whatever else reads
 its clock (a provider's list asked for by time, a Retry-After date) would be wrong, too."""
+
+
+SUSPECT_AFTER = POISON_AFTER - 1
+"""Workers that have died with a target in hand, after which it is dialled alone."""
+
+SUSPECT_EVERY = 2.0
 
 
 def claim_lease(line: Line) -> float:
@@ -119,7 +126,22 @@ def _take(connection: Connection, line: Line, wish: Wish, room: int, now: float)
         for campaign_id, share in split(wanted, demands, wish.turn).items()
         for target in (claims.due_targets(connection, campaign_id, now, share) if share else ())
     ]
-    return _Found(running, _through_gates(connection, running, due, now), len(due))
+    passed = _through_gates(connection, running, due, now)
+    return _Found(running, _one_suspect(connection, line, passed, now), len(due))
+
+
+def _one_suspect(connection: Connection, line: Line, passed: Sequence[DueTarget], now: float) -> list[DueTarget]:
+    """Targets over which workers keep dying are dialled one at a time, so that the next worker to die tells the one
+    that kills from those that were merely in the same hand."""
+    suspects = [target for target in passed if target.rescues >= SUSPECT_AFTER]
+    if not suspects:
+        return list(passed)
+    if not claims.suspect_in_hand(connection, line.name, SUSPECT_AFTER):
+        suspects = suspects[1:]
+    reason = "workers died with it in hand; waits to be dialled alone"
+    claims.postpone(connection, [(t.id, now + SUSPECT_EVERY * i, reason) for i, t in enumerate(suspects, 1)])
+    put_off = {target.id for target in suspects}
+    return [target for target in passed if target.id not in put_off]
 
 
 def _demand(

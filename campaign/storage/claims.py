@@ -1,7 +1,7 @@
 """Claiming due work: the statements of the one transaction in which an attempt is born."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, literal, select, update
@@ -27,6 +27,7 @@ class DueTarget:
     phone: str = field(repr=False)
     variables: Mapping[str, str] = field(repr=False)
     attempts: int = 0
+    rescues: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,27 @@ def lines_with_work(connection: Connection, now: float) -> dict[str, int]:
 def due_targets(connection: Connection, campaign_id: int, now: float, limit: int) -> list[DueTarget]:
     """The longest due first, locked; rows that another claim holds are passed over."""
     query = (
-        select(targets.c.id, targets.c.campaign_id, targets.c.phone, targets.c.variables, targets.c.attempts)
+        select(*_DUE)
         .where(_waiting(campaign_id), targets.c.due_at <= now)
         .order_by(targets.c.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     return [DueTarget(*row) for row in connection.execute(query).all()]
+
+
+_DUE = [targets.c[f.name] for f in fields(DueTarget)]
+
+
+def suspect_in_hand(connection: Connection, line: str, suspect_after: int) -> bool:
+    """Does a worker hold a target of the line, unanswered, over which so many workers have died?"""
+    query = (
+        select(attempts.c.id)
+        .join(targets, targets.c.id == attempts.c.target_id)
+        .where(attempts.c.line == line, attempts.c.state.in_((AttemptState.CLAIMED, AttemptState.SENDING)))
+        .where(targets.c.rescues >= suspect_after)
+    )
+    return connection.execute(query.limit(1)).scalar() is not None
 
 
 def count_due(connection: Connection, campaign_id: int, now: float, limit: int) -> int:

@@ -36,9 +36,9 @@ class Lab:
     environment: dict[str, str]
     children: list[Child] = field(default_factory=list)
 
-    def worker(self, name: str, processes: int = 2, **environment: str) -> Child:
-        """A started worker."""
-        return self._started(worker(name, processes, {**self.environment, **environment}, self.folder))
+    def worker(self, name: str, processes: int = 2, app: str = "workers", **environment: str) -> Child:
+        """A started worker. ``app`` is the module with its Celery application, in the lab's folder or ours."""
+        return self._started(worker(name, processes, {**self.environment, **environment}, self.folder, app))
 
     def beat(self, name: str = "beat", **environment: str) -> Child:
         return self._started(beat(name, {**self.environment, **environment}, self.folder))

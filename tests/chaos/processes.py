@@ -90,16 +90,19 @@ class Child:
         self._process.wait(10)
 
 
-def celery(name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> Child:
+def celery(
+    name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, app: str = "workers"
+) -> Child:
     """Not started yet. ``folder`` holds ``lines.toml`` and takes the log."""
-    command = [sys.executable, "-m", "celery", "-A", "workers", *arguments, *QUIET]
+    command = [sys.executable, "-m", "celery", "-A", app, *arguments, *QUIET]
     full = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment}
     full.pop("CI", None)
     return Child(name, command, full, folder / f"{name}.log")
 
 
-def worker(name: str, processes: int, environment: Mapping[str, str], folder: Path, *more: str) -> Child:
-    return celery(name, [*WORKER, f"--concurrency={processes}", f"--hostname={name}@chaos", *more], environment, folder)
+def worker(name: str, processes: int, environment: Mapping[str, str], folder: Path, app: str = "workers") -> Child:
+    arguments = [*WORKER, f"--concurrency={processes}", f"--hostname={name}@chaos"]
+    return celery(name, arguments, environment, folder, app)
 
 
 def beat(name: str, environment: Mapping[str, str], folder: Path) -> Child:

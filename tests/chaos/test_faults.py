@@ -1,0 +1,162 @@
+"""What FAULTS calls by name: a full disk, a read-only database, a Redis that refuses writes, a poison target."""
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from sqlalchemy import select
+
+from campaign.domain.plan import Plan
+from campaign.domain.states import TargetState
+from campaign.storage.schema import targets
+from tests.chaos.lab import LINE, Lab, lab, make_tables
+from tests.chaos.processes import Child
+from tests.chaos.verdict import judge
+from tests.engine import add_campaign, numbers
+from tests.servers import PostgresServer, RedisServer
+
+pytestmark = pytest.mark.chaos
+
+PLAN = Plan(retry={})
+CALM = {"calls_per_second": 20.0, "timeout": "5s"}
+MANY = 200
+
+
+@pytest.fixture
+def on_postgresql(redis_server: RedisServer, postgres_url: str, tmp_path: Path) -> Iterator[Lab]:
+    with lab(tmp_path, redis_server, postgres_url, line=CALM) as here:
+        yield here
+
+
+@pytest.fixture
+def on_sqlite(redis_server: RedisServer, tmp_path: Path) -> Iterator[Lab]:
+    url = make_tables(f"sqlite:///{tmp_path / 'campaign.sqlite'}")
+    with lab(tmp_path, redis_server, url, line=CALM) as here:
+        yield here
+
+
+def dialling(here: Lab) -> Child:
+    """A worker in the middle of a campaign."""
+    add_campaign(here.store, numbers(MANY), line=LINE, plan=PLAN)
+    worker = here.worker("worker", 2)
+    here.beat()
+    assert here.wait(lambda: here.simulator.ledger().placed >= 20, 40.0), here.logs()
+    return worker
+
+
+def quiet(here: Lab, within: float) -> bool:
+    """Nothing arrives at the provider for two seconds any more, though there is much left to dial."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        before = here.simulator.ledger().requests
+        time.sleep(2.0)
+        if here.simulator.ledger().requests == before:
+            return before < MANY - 20
+    return False
+
+
+def ends_well(here: Lab) -> None:
+    """By itself, and with the ledger's word for it."""
+    assert here.wait(here.completed, 60.0), f"{here.target_states()} {here.states()} {here.logs()}"
+    verdict = judge(here.store, here.simulator.ledger("calls"))
+    assert verdict.clean, verdict.evidence()
+    assert verdict.rings == MANY
+
+
+@contextmanager
+def full_disk(worker: Child) -> Iterator[None]:
+    """No file of the worker's processes can grow, its log included."""
+    pids = [worker.pid, *worker.forked()]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for pid in pids:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    for pid in {*pids, *worker.forked()}:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_stops_the_dialling_and_space_starts_it_again(on_sqlite: Lab) -> None:
+    worker = dialling(on_sqlite)
+    # When the disk is full
+    with full_disk(worker):
+        # Then within a second or two nothing is sent any more: no commit, no call
+        assert quiet(on_sqlite, 10.0)
+        assert worker.alive()
+    # When there is space again, everything goes on, and nobody was rung twice
+    ends_well(on_sqlite)
+
+
+def test_a_read_only_database_stops_the_dialling(on_postgresql: Lab, postgres_server: PostgresServer) -> None:
+    dialling(on_postgresql)
+    name = on_postgresql.store.engine.url.database
+    where = f"host=127.0.0.1 port={postgres_server.port} user=campaign dbname=postgres"
+    kick = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    with psycopg.connect(where, autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')  # type: ignore[arg-type]
+        admin.execute(kick, (name,))
+        assert quiet(on_postgresql, 15.0)
+        admin.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')  # type: ignore[arg-type]
+        admin.execute(kick, (name,))
+    on_postgresql.store.engine.dispose()
+    ends_well(on_postgresql)
+
+
+def test_a_redis_that_refuses_writes_costs_only_time(on_postgresql: Lab, redis_server: RedisServer) -> None:
+    worker = dialling(on_postgresql)
+    with redis.Redis(port=redis_server.port) as client:
+        # When Redis answers every write with OOM (as it does with MISCONF when its own disk is full)
+        client.config_set("maxmemory", "1")
+        try:
+            # Then no pace can be had, so nothing is sent
+            assert quiet(on_postgresql, 10.0)
+            assert worker.alive()
+        finally:
+            client.config_set("maxmemory", "0")
+    # And when it takes writes again, nobody needs to restart anything
+    ends_well(on_postgresql)
+
+
+POISONED = '''
+"""The celery app, in which dialling one number is fatal."""
+import os, signal
+from campaign.providers.sandbox import Sandbox
+from workers import app
+
+healthy = Sandbox.originate
+
+async def originate(self, call):
+    if call.phone == "%s":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return await healthy(self, call)
+
+Sandbox.originate = originate
+'''
+
+
+def test_a_target_that_kills_its_worker_is_held_and_all_others_are_dialled(
+    redis_server: RedisServer, postgres_url: str, tmp_path: Path
+) -> None:
+    # Given twenty numbers, all claimed together, one of which kills whoever dials it
+    quick = {"timeout": "1s", "settle_after": "500ms", "settle_grace": "0s"}
+    with lab(tmp_path, redis_server, postgres_url, {"mix": "answered=100"}, quick) as here:
+        poison = numbers(20)[7]
+        (tmp_path / "poisoned.py").write_text(POISONED % poison)
+        add_campaign(here.store, numbers(20), line=LINE, plan=PLAN)
+        child = here.worker("worker", 2, app="poisoned")
+        here.beat()
+        # When it has been tried until it is held
+        assert here.wait(here.completed, 90.0), f"{here.target_states()} {here.states()} {here.logs()}"
+        # Then it alone is held, after three workers, and every other number was rung once
+        with here.store.read() as connection:
+            held = connection.execute(select(targets).where(targets.c.state == TargetState.HELD)).mappings().all()
+        verdict = judge(here.store, here.simulator.ledger("calls"))
+        assert [row["phone"] for row in held] == [poison], verdict.evidence()
+        assert "3 workers died" in held[0]["reason"]
+        assert verdict.clean, verdict.evidence()
+        assert verdict.rings == 19
+        assert child.alive()
