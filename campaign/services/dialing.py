@@ -191,7 +191,8 @@ class Dialer:
             self._start(self._leave(window))
         self._rest(groups, reservation.retry_at)
         self._hold_again(queues)
-        return self._next_turn(reservation.retry_at or (timed[-1][0] if timed else 0.0))
+        # All given. A turn later that much has come up again; not at the last start time, when the next ones are here.
+        return self._next_turn(reservation.retry_at or (timed[-1][0] - HORIZON + TURN if timed else 0.0))
 
     def _hold_again(self, queues: Sequence[deque[_Held]]) -> None:
         for queue in queues:
