@@ -97,10 +97,10 @@ def test_a_read_only_database_stops_the_dialling(on_postgresql: Lab, postgres_se
     where = f"host=127.0.0.1 port={postgres_server.port} user=campaign dbname=postgres"
     kick = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
     with psycopg.connect(where, autocommit=True) as admin:
-        admin.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')  # type: ignore[arg-type]
+        admin.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
         admin.execute(kick, (name,))
         assert quiet(on_postgresql, 15.0)
-        admin.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')  # type: ignore[arg-type]
+        admin.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
         admin.execute(kick, (name,))
     on_postgresql.store.engine.dispose()
     ends_well(on_postgresql)
