@@ -15,7 +15,8 @@ from campaign.domain.states import CampaignState, TargetState
 from campaign.domain.verdicts import Verdict, placed
 from campaign.policies.looking import LookRules
 from campaign.policies.pacing import aimed, reserve, room
-from campaign.services.dialing import Dialer, Outside
+from campaign.services.dialing import Dialer
+from campaign.services.outside import Outside
 from campaign.services.recorder import Recorder
 from campaign.storage.engine import Store, SystemClock
 from campaign.storage.schema import campaigns, targets

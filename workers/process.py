@@ -28,7 +28,8 @@ from campaign.domain.line import Line
 from campaign.providers.http import LineSender
 from campaign.providers.port import Provider
 from campaign.runtime import Runtime, connect, open_runtime, read_settings
-from campaign.services.dialing import Dialer, Outside
+from campaign.services.dialing import Dialer
+from campaign.services.outside import Outside
 from campaign.services.recorder import Recorder
 from campaign.services.settling import Settler
 from campaign.services.tracking import Tracker

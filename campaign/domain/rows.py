@@ -57,7 +57,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class LineHealth:
-    """The part of a row of ``lines`` that calls change. ``pace_factor`` is the share of the configured pace in force."""
+    """The part of a row of ``lines`` that calls change. ``pace_factor`` is the share of the pace that is in force."""
 
     state: LineState = LineState.OPEN
     why: str | None = None

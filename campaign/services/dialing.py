@@ -1,29 +1,26 @@
 """Dialling one line from one process: claim, reserve start times, commit `sending`, send, hand the answer on.
 
 Several processes dial the same line at once; they meet only in the database (who calls whom) and in the throttle (who
-leaves when). Everything here may be killed between any two lines: see DESIGN's life of an attempt for what is left.
+leaves when). Everything here may be killed between any two lines: see docs/architecture.md for what is left.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from campaign.domain.calls import OutboundCall
-from campaign.domain.clock import Clock
 from campaign.domain.errors import OutOfReach
 from campaign.domain.failpoints import reach
 from campaign.domain.line import Line
-from campaign.domain.pace import Throttle, Want
+from campaign.domain.pace import Want
 from campaign.domain.verdicts import Verdict, unconfirmed
 from campaign.policies.events import Answered, GivenBack
-from campaign.policies.looking import LookRules
 from campaign.policies.pacing import HORIZON, lateness_allowed
 from campaign.services.claiming import Claim, ClaimedCall, Wish, claim, confirm
-from campaign.services.recorder import Recorder
-from campaign.storage.engine import Store
+from campaign.services.outside import Outside
 
 log = logging.getLogger(__name__)
 
@@ -47,21 +44,6 @@ LINGER = 0.2
 
 class Originates(Protocol):
     async def originate(self, call: OutboundCall) -> Verdict: ...
-
-
-@dataclass(slots=True)
-class Outside:
-    """What a dialler needs of its process."""
-
-    store: Store
-    throttle: Throttle
-    clock: Clock
-    recorder: Recorder
-    rules: Mapping[str, LookRules]
-    new_ref: Callable[[], str]
-    in_thread: Callable[..., Awaitable[Any]]
-    stopping: Callable[[], bool]
-    connections: int = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from campaign.domain.line import Line
 from campaign.domain.states import AttemptState
 from campaign.policies.events import Looked
 from campaign.providers.port import Provider
-from campaign.services.dialing import Outside
+from campaign.services.outside import Outside
 from campaign.services.tracking import look_lease, take
 from campaign.storage import attempt_rows
 from campaign.storage.engine import Store
@@ -32,8 +32,7 @@ class Settler:
     async def run(self, seconds: float) -> None:
         """Look for every unconfirmed attempt that is due, for at most ``seconds``."""
         outside = self.outside
-        until = outside.clock.monotonic() + seconds
-        while outside.clock.monotonic() < until and not outside.stopping():
+        for _ in outside.rounds(seconds):
             lease = look_lease(self.line, 3)
             doubts = await outside.in_thread(take, outside.store, self.line.name, AttemptState.UNCONFIRMED, lease, MOST)
             reach("settle.after_take")

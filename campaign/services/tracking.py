@@ -12,7 +12,7 @@ from campaign.domain.pace import Want
 from campaign.domain.states import AttemptState
 from campaign.policies.events import Reported
 from campaign.providers.port import Provider
-from campaign.services.dialing import Outside
+from campaign.services.outside import Outside
 from campaign.storage import attempt_rows
 from campaign.storage.engine import Store
 
@@ -40,8 +40,7 @@ class Tracker:
     async def run(self, seconds: float) -> None:
         """Ask about everything that is due, for at most ``seconds``."""
         outside = self.outside
-        until = outside.clock.monotonic() + seconds
-        while outside.clock.monotonic() < until and not outside.stopping():
+        for _ in outside.rounds(seconds):
             lease = look_lease(self.line, 1)
             calls = await outside.in_thread(take, outside.store, self.line.name, AttemptState.PLACED, lease, MOST)
             reach("poll.after_take")

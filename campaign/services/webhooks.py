@@ -10,7 +10,7 @@ from campaign.domain.calls import CallReport, ReportStatus, WebhookDelivery
 from campaign.domain.line import Line
 from campaign.policies.events import Reported
 from campaign.providers.port import Provider
-from campaign.services.dialing import Outside
+from campaign.services.outside import Outside
 from campaign.services.recording import record_in
 from campaign.storage import attempt_rows, events, inbox
 from campaign.storage.engine import Connection, Store
@@ -65,8 +65,7 @@ class InboxReader:
 
     async def run(self, seconds: float) -> None:
         outside = self.outside
-        until = outside.clock.monotonic() + seconds
-        while outside.clock.monotonic() < until and not outside.stopping():
+        for _ in outside.rounds(seconds):
             deliveries = await outside.in_thread(_take, outside.store, self.line.name)
             if not deliveries:
                 return

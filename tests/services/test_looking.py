@@ -25,7 +25,8 @@ from campaign.domain.verdicts import Verdict, unconfirmed
 from campaign.policies.looking import LookRules
 from campaign.providers.port import Capabilities
 from campaign.services import webhooks
-from campaign.services.dialing import Dialer, Outside
+from campaign.services.dialing import Dialer
+from campaign.services.outside import Outside
 from campaign.services.settling import Settler
 from campaign.services.sweeping import sweep
 from campaign.services.tracking import Tracker
