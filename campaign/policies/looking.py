@@ -35,7 +35,7 @@ class LookRules:
 
     @property
     def absence_counts_after(self) -> float:
-        """Seconds after the send before `not there` is evidence (FAULTS: lease + request + lag + grace)."""
+        """Seconds after the send before `not there` is evidence (docs/guarantees.md says why)."""
         return self.lease + self.request_timeout + self.list_lag + self.grace
 
 

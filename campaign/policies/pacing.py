@@ -7,7 +7,7 @@ from math import ceil, floor
 from campaign.domain.pace import Want
 
 UNDER_THE_LIMIT = 0.975
-"""The pace aimed at, as a share of the limit: what jitter between a start time and the wire may eat (MEASURED 3)."""
+"""The pace aimed at, as a share of the limit: what jitter between a start time and the wire may eat."""
 
 HORIZON = 0.5
 """Seconds ahead for which start times are given out. Also the silence after the buckets were lost: by then every

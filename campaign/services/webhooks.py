@@ -26,7 +26,7 @@ SECRET_QUERY = frozenset({"token"})
 
 
 def presented_secret(headers: Mapping[str, str], query: Mapping[str, str]) -> str | None:
-    """The secret of a delivery from any of the three places that INTERFACE names; headers are lower-cased."""
+    """The secret of a delivery from any of the three places where it may stand; headers are lower-cased."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value.strip():
         return value.strip()

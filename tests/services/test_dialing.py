@@ -142,7 +142,7 @@ def test_what_each_answer_leaves(store: Store, verdict: Verdict, attempt: str, t
     add_campaign(store, [A])
     # When it is dialled
     dial(store, ScriptedProvider({A: [verdict]}))
-    # Then attempt, target and count are as DESIGN says
+    # Then attempt, target and count are as docs/architecture.md says
     [row], [of_target] = rows(store, attempts), rows(store, targets)
     assert (row.state, row.verdict) == (attempt, verdict.kind)
     assert (of_target.state, of_target.attempts) == (target, counted)
