@@ -1,4 +1,4 @@
-"""What FAULTS calls by name: a full disk, a read-only database, a Redis that refuses writes, a poison target."""
+"""Faults by name: a full disk, a read-only database, a Redis that refuses writes, a poison target."""
 
 import resource
 import time
@@ -119,6 +119,28 @@ def test_a_redis_that_refuses_writes_costs_only_time(on_postgresql: Lab, redis_s
             client.config_set("maxmemory", "0")
     # And when it takes writes again, nobody needs to restart anything
     ends_well(on_postgresql)
+
+
+def test_a_broker_that_falls_silent_is_left_and_found_again(on_postgresql: Lab) -> None:
+    dialling(on_postgresql)
+    # When Redis neither answers nor hangs up, and after that only the old connections stay dead
+    on_postgresql.broker.become(blackhole=True)
+    assert quiet(on_postgresql, 15.0)
+    on_postgresql.broker.become(blackhole=False)
+    # Then the workers notice by themselves and go on
+    ends_well(on_postgresql)
+
+
+def test_a_database_that_is_away_for_a_while_leaves_no_doubt(on_postgresql: Lab) -> None:
+    dialling(on_postgresql)
+    assert on_postgresql.database is not None
+    # When the database is away for five seconds, with calls in the air
+    on_postgresql.database.refuse()
+    assert quiet(on_postgresql, 5.0)
+    on_postgresql.database.heal()
+    # Then their answers were kept and are recorded now: nobody has to be looked for
+    ends_well(on_postgresql)
+    assert judge(on_postgresql.store, on_postgresql.simulator.ledger("calls")).doubts == 0
 
 
 POISONED = '''
