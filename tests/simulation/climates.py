@@ -8,7 +8,7 @@ from tests.simulation.scenario import CLOSES_AT, OFFICE_HOURS, Scenario
 def lossy(scenario: Scenario) -> Scenario:
     """COMMITs whose answer is lost, lists that may be asked."""
     rules = replace(scenario.rules, can_find=True, conflict_proves=False)
-    return replace(scenario, level=2 + scenario.level % 2, rules=rules, lose_commit=0.4, faults=0.8)
+    return replace(scenario, level=2 + scenario.level % 2, rules=rules, lose_commit=0.5, faults=0.9, left_out=0.8)
 
 
 def hasty(scenario: Scenario) -> Scenario:
@@ -23,7 +23,8 @@ def hasty(scenario: Scenario) -> Scenario:
         lines=("one",),
         faults=0.8,
         haste=1.0,
-        risk=0.1,
+        brief=0.0,
+        risk=0.15,
         freezes=(45.0, 100.0),
     )
 

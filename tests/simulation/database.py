@@ -126,17 +126,22 @@ class Database:
     def _soonest(self) -> float:
         soonest = float("inf")
         on_line: dict[str, int] = {}
+        of_campaign: dict[int, int] = {}
         for row in self.live.values():
             attempt = row.value
             when = attempt.lease_until if attempt.lease_until is not None else attempt.next_look_at
             assert when is not None
             soonest = min(soonest, when)
             on_line[row.line] = on_line.get(row.line, 0) + 1
+            of_campaign[row.campaign.id] = of_campaign.get(row.campaign.id, 0) + 1
         for target in self.targets.values():
             value = target.value
-            if value.state is TargetState.WAITING and target.campaign.running:
-                line = self.lines[target.campaign.line]
-                if on_line.get(line.name, 0) < line.max_in_flight:
+            campaign = target.campaign
+            if value.state is TargetState.WAITING and campaign.running:
+                line = self.lines[campaign.line]
+                most = campaign.plan.pace.max_in_flight
+                room = most is None or of_campaign.get(campaign.id, 0) < most
+                if room and on_line.get(line.name, 0) < line.max_in_flight:
                     assert value.due_at is not None
                     soonest = min(soonest, max(value.due_at, line.health.not_before))
         for delivery in self.inbox:

@@ -23,6 +23,7 @@ from campaign.domain.verdicts import (
     unconfirmed,
 )
 from tests.simulation.database import AttemptRow
+from tests.simulation.scenario import Scenario
 
 OUTCOMES = (
     (Disposition.ANSWERED, 0.40),
@@ -104,21 +105,14 @@ class Exchange:
 
 
 class Provider:
-    def __init__(
-        self,
-        level: int,
-        rng: Random,
-        *,
-        lag: float,
-        faults: float,
-        latest: float,
-        taken: Callable[[AttemptRow, Exchange, Call], None],
-    ) -> None:
-        self.level = level
+    def __init__(self, scenario: Scenario, rng: Random, taken: Callable[[AttemptRow, Exchange, Call], None]) -> None:
+        self.level = scenario.level
         self.rng = rng
-        self.lag = lag
-        self.faults = faults
-        self.latest = latest
+        self.lag = scenario.rules.list_lag
+        self.faults = scenario.faults
+        self.latest = scenario.latest
+        self.left_out = scenario.left_out
+        self.brief = scenario.brief
         self.calls: list[Call] = []
         self.on_their_way: list[Exchange] = []
         self.empty_lists: list[tuple[float, float]] = []
@@ -162,8 +156,7 @@ class Provider:
         row = exchange.row
         if self.level == 1 and self._busy(row.phone, now):
             return conflict("already in the call queue")
-        brief = 0.5 if self.level == 1 else 0.85  # a conflict is met only where the call before still lasts
-        call = Call(row, f"call-{len(self.calls) + 1}", now, self.rng, self.lag, brief)
+        call = Call(row, f"call-{len(self.calls) + 1}", now, self.rng, self.lag, self.brief)
         self.calls.append(call)
         self.taken(row, exchange, call)
         return placed(call.call_id if self.level != 1 else None)
@@ -202,7 +195,7 @@ class Provider:
         else:
             ours = [c for c in listed if c.phone == row.phone and c.taken_at >= sent_at - CLOCKS_APART]
         call = min(ours, key=lambda c: c.taken_at, default=None)
-        if call is not None and not call.left_out and self.rng.random() < 0.3:
+        if call is not None and not call.left_out and self.rng.random() < self.left_out:
             call.left_out = True
         elif call is not None:
             return Finding(FindingKind.FOUND, as_of, call.call_id, call.report(now, row.value.id))

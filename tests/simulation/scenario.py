@@ -81,6 +81,10 @@ class Scenario:
     """How likely a doubt is signed for by somebody who cannot wait for it to be settled."""
     slow_looks: float
     """How likely an answer to settle takes minutes."""
+    left_out: float
+    """How likely a list leaves a call out that it must show (once per call)."""
+    brief: float
+    """The share of calls that are over within a minute; a conflict is met only where the call before still lasts."""
     spite: float
     """How likely a claim is followed at once by an opt-out or a pause."""
 
@@ -124,6 +128,8 @@ def draw(rng: Random, *, beyond: bool = False) -> Scenario:
         stuck=rng.choice((0.0, 0.0, 0.15)),
         haste=0.2,
         slow_looks=0.3,
+        left_out=0.3,
+        brief=0.5 if level == 1 else 0.85,
         spite=rng.choice((0.0, 0.02, 0.05)),
     )
 

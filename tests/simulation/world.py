@@ -66,7 +66,7 @@ class World:
             self.oracle.taken(row, exchange, call, self.clock.now)
             self._tell(line, call)
 
-        return Provider(s.level, self.rng, lag=s.rules.list_lag, faults=s.faults, latest=s.latest, taken=taken)
+        return Provider(s, self.rng, taken)
 
     def _fill(self, s: Scenario) -> None:
         for number, (plan, phones) in enumerate(zip(s.plans, s.numbers, strict=True), start=1):
