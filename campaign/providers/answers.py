@@ -92,8 +92,9 @@ def whole_seconds(value: object) -> int | None:
     """Seconds from ``45``, ``"45"``, ``4.5e1``, ``"00:00:45"``; None for anything else or a negative figure."""
     if isinstance(value, str) and (found := _CLOCK.fullmatch(value.strip())):
         hours, minutes, seconds = (int(part[:9]) for part in found.groups())
-        return hours * 3600 + minutes * 60 + seconds
-    figure = number(value)
+        figure: float | None = float(hours * 3600 + minutes * 60 + seconds)
+    else:
+        figure = number(value)
     return int(figure) if figure is not None and 0 <= figure < 10**9 else None
 
 

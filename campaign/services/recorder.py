@@ -1,5 +1,5 @@
 """What the event loop has learnt, on its way to the database: gathered for a moment, written in bulk, never dropped
-while its process lives."""
+while its process lives, unless the database can never take it."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from campaign.policies.looking import LookRules
 from campaign.services.recording import Happened, record
-from campaign.storage.engine import Store
+from campaign.storage.engine import Store, is_lasting
 
 log = logging.getLogger(__name__)
 
@@ -56,18 +56,40 @@ class Recorder:
             await self._write(batch)
 
     async def _write(self, batch: Sequence[Happened]) -> None:
+        started = asyncio.get_running_loop().time()
+        try:
+            await self._until_it_is_back(batch)
+        except Exception as error:
+            await self._one_by_one(batch, error)
+        took = asyncio.get_running_loop().time() - started
+        self._gather = min(max(GATHER, REST * took), LONGEST_GATHER)
+
+    async def _until_it_is_back(self, batch: Sequence[Happened]) -> None:
+        """The events are guarded by their tokens and may come again, so a lost commit does no harm. Raises what would
+        be raised again however long one waits."""
         pause = FIRST_PAUSE
         while True:
-            started = asyncio.get_running_loop().time()
             try:
                 await self._in_thread(record, self._store, self._rules, batch)
-            except Exception as error:  # whatever the database raises; the events are guarded and may come again
+            except Exception as error:
+                if is_lasting(error):
+                    raise
                 self.troubled = True
                 log.warning("recording %d events failed (%s); trying again", len(batch), type(error).__name__)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:
                 self.troubled = False
-                took = asyncio.get_running_loop().time() - started
-                self._gather = min(max(GATHER, REST * took), LONGEST_GATHER)
                 return
+
+    async def _one_by_one(self, batch: Sequence[Happened], error: Exception) -> None:
+        """One event that cannot be written must not keep the others, or this process, from going on. Its attempt has a
+        lease or a time to look again, and is found by that."""
+        if len(batch) == 1:
+            attempt_id, event = batch[0]
+            log.error(
+                "attempt %d: %s could not be recorded (%s)", attempt_id, type(event).__name__, type(error).__name__
+            )
+            return
+        for happened in batch:
+            await self._write([happened])

@@ -12,14 +12,22 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from campaign.domain.clock import Clock
-from campaign.domain.errors import OutOfReach, UsageFault
+from campaign.domain.errors import CampaignError, OutOfReach, UsageFault
 
-__all__ = ["Connection", "DataError", "RowMapping", "Store", "SystemClock", "open_store"]
+__all__ = ["Connection", "DataError", "RowMapping", "Store", "SystemClock", "is_lasting", "open_store"]
 
 _BEGIN = "campaign_begin"
+
+
+def is_lasting(error: Exception) -> bool:
+    """Would the same rows meet the same error again, however long one waits? A database that is away, full, locked or
+    read-only will take them one day; a value that it cannot hold, or a fault of ours, stays."""
+    if isinstance(error, (DataError, IntegrityError, ProgrammingError)):
+        return True
+    return not isinstance(error, (SQLAlchemyError, CampaignError, OSError))
 
 
 class SystemClock:
