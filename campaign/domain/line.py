@@ -10,7 +10,7 @@ from campaign.domain.durations import Duration
 class Words(BaseModel):
     """The base of every configured model: unknown keys are refused, values never echo in an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class PollSchedule(Words):

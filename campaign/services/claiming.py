@@ -21,8 +21,9 @@ from campaign.policies.line_health import allow, may_send
 from campaign.policies.looking import LookRules
 from campaign.policies.pacing import HORIZON
 from campaign.policies.share import Demand, split
-from campaign.services.recording import Happened, record_in
+from campaign.services.recording import record_in
 from campaign.storage import attempt_rows, claims, line_rows
+from campaign.storage.attempt_rows import Hand
 from campaign.storage.claims import DueTarget, NewAttempt, RunningCampaign
 from campaign.storage.engine import Connection, Store
 
@@ -46,6 +47,9 @@ SUSPECT_EVERY = 2.0
 
 def claim_lease(line: Line) -> float:
     return min(CLAIM_LEASE, 5.0 + 5.0 * line.timeout)
+
+
+_NO_PLAN = Plan()  # of a campaign that no longer runs: it is given back whatever its plan would say
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +119,12 @@ def _take(connection: Connection, line: Line, wish: Wish, room: int, now: float)
     if wish.calls <= 0:
         return _Found()
     running = {c.id: c for c in claims.running_campaigns(connection, line.name) if c.id not in wish.resting}
-    live = claims.live_counts(connection, line.name)
-    free = room - sum(live.values())
+    live = claims.count_live(connection, line.name)
+    free = room - live
     if free <= 0 or not running:
         return _Found(full=free <= 0)
     wanted = min(wish.calls, free)
-    demands = {c.id: _demand(connection, c, live.get(c.id, 0), wanted, wish, now) for c in running.values()}
+    demands = {c.id: _demand(connection, c, wanted, wish, now) for c in running.values()}
     due = [
         target
         for campaign_id, share in split(wanted, demands, wish.turn).items()
@@ -144,14 +148,12 @@ def _one_suspect(connection: Connection, line: Line, passed: Sequence[DueTarget]
     return [target for target in passed if target.id not in put_off]
 
 
-def _demand(
-    connection: Connection, campaign: RunningCampaign, live: int, wanted: int, wish: Wish, now: float
-) -> Demand:
+def _demand(connection: Connection, campaign: RunningCampaign, wanted: int, wish: Wish, now: float) -> Demand:
     """No more than the campaign has room for, and than its own pace can start within the horizon."""
     pace = campaign.plan.pace
     most = wanted
     if pace.max_in_flight is not None:
-        most = min(most, pace.max_in_flight - live)
+        most = min(most, pace.max_in_flight - claims.count_live_of(connection, campaign.id))
     if pace.calls_per_second is not None:
         most = min(most, int(pace.calls_per_second * HORIZON) + 1 - wish.held.get(campaign.id, 0))
     due = claims.count_due(connection, campaign.id, now, most) if most > 0 else 0
@@ -232,27 +234,37 @@ def confirm(
     reach("send.before_sending_commit")
     with store.write() as connection:
         hands = attempt_rows.lock_hands(connection, [c.attempt_id for c in calls])
-        running = {c.id: c for c in claims.running_campaigns(connection, line.name)}
-        health = line_rows.read_line(connection, line.name).health
+        mine = [c for c in calls if _is_mine(hands.get(c.attempt_id), c)]
         now = store.now(connection)
-        mine = [c for c in calls if hands.get(c.attempt_id) == (c.token, AttemptState.CLAIMED)]
-        no_plan = Plan()
-        plans = [running[c.campaign_id].plan if c.campaign_id in running else no_plan for c in mine]
-        answers = _gates(
-            connection, [(c.call.phone, p) for c, p in zip(mine, plans, strict=True)], now, with_live=False
-        )
-        going: list[ClaimedCall] = []
-        back: list[Happened] = []
-        for call, answer in zip(mine, answers, strict=True):
-            if answer == PASS and call.campaign_id in running and may_send(health, call.probe, now):
-                going.append(call)
-            else:
-                back.append((call.attempt_id, _given_back(call, answer)))
+        back = _refusals(connection, line, mine, hands, now)
+        going = [c for c in mine if c.attempt_id not in back]
         claims.set_sending(connection, [c.attempt_id for c in going], now, now + lease)
         if back:
-            record_in(connection, store, rules, back)
+            record_in(connection, store, rules, list(back.items()))
     reach("send.after_sending_commit")
     return going
+
+
+def _is_mine(hand: Hand | None, call: ClaimedCall) -> bool:
+    return hand is not None and hand.token == call.token and hand.state is AttemptState.CLAIMED
+
+
+def _refusals(
+    connection: Connection, line: Line, mine: Sequence[ClaimedCall], hands: Mapping[int, Hand], now: float
+) -> dict[int, GivenBack]:
+    """Those that must not ring after all, and what becomes of them."""
+    running = {c.id: c for c in claims.running_campaigns(connection, line.name)}
+    health = line_rows.read_line(connection, line.name).health
+    asked = [(c.call.phone, running[c.campaign_id].plan if c.campaign_id in running else _NO_PLAN) for c in mine]
+    answers = _gates(connection, asked, now, with_live=False)
+    return {
+        call.attempt_id: _given_back(call, answer)
+        for call, answer in zip(mine, answers, strict=True)
+        if answer != PASS
+        or call.campaign_id not in running
+        or hands[call.attempt_id].answered
+        or not may_send(health, call.probe, now)
+    }
 
 
 def _given_back(call: ClaimedCall, answer: Gate) -> GivenBack:
@@ -262,4 +274,4 @@ def _given_back(call: ClaimedCall, answer: Gate) -> GivenBack:
         case Skip(reason):
             return GivenBack(call.token, reason, skip=True)
         case _:
-            return GivenBack(call.token, "paused, or the line fell silent, at the last moment")
+            return GivenBack(call.token, "paused, answered or the line silent, at the last moment")

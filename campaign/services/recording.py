@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from campaign.domain.failpoints import reach
 from campaign.domain.plan import Plan
 from campaign.domain.rows import Attempt, Target
-from campaign.domain.verdicts import Verdict, VerdictKind
-from campaign.policies.events import Answered, Event, ProvedByConflict, Step
-from campaign.policies.lifecycle import ALL_WELL, decide
+from campaign.domain.verdicts import Verdict
+from campaign.policies.events import Event, ProvedByConflict, Step
+from campaign.policies.lifecycle import ALL_WELL, decide, proves_an_earlier_call
 from campaign.policies.line_health import Signal, after_signals
 from campaign.policies.looking import LookRules, conflict_proves_within
 from campaign.storage import attempt_rows, campaign_rows, line_rows
@@ -74,7 +74,7 @@ def _adoptions(connection: Connection, desk: _Desk, happened: Sequence[Happened]
     found: list[Happened] = []
     for attempt_id, event in happened:
         pair = desk.pairs.get(attempt_id)
-        if pair is None or not isinstance(event, Answered) or event.verdict.kind is not VerdictKind.CONFLICT:
+        if pair is None or not proves_an_earlier_call(pair.attempt, event):
             continue
         rules = _rules(desk, pair.line)
         if not rules.conflict_proves:

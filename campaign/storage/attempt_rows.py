@@ -50,12 +50,27 @@ def lock_pairs(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, 
     return {attempt.id: Pair(attempt, by_id[attempt.target_id], *others) for attempt, *others in rows}
 
 
-def lock_hands(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, tuple[int, AttemptState]]:
-    """Token and state by attempt id, locked until the transaction ends."""
-    query = select(attempts.c.id, attempts.c.token, attempts.c.state)
-    mine = query.where(one_of(connection, attempts.c.id, attempt_ids)).order_by(attempts.c.id)
-    rows = connection.execute(mine.with_for_update()).all()
-    return {attempt_id: (token, AttemptState(state)) for attempt_id, token, state in rows}
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Who holds an attempt, in which state; ``answered`` says that an earlier call to its target was, as is known by
+    now."""
+
+    token: int
+    state: AttemptState
+    answered: bool
+
+
+def lock_hands(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, Hand]:
+    """By attempt id, locked until the transaction ends."""
+    query = (
+        select(attempts.c.id, attempts.c.token, attempts.c.state, targets.c.tally)
+        .join_from(attempts, targets, targets.c.id == attempts.c.target_id)
+        .where(one_of(connection, attempts.c.id, attempt_ids))
+        .order_by(attempts.c.id)
+        .with_for_update(of=attempts)
+    )
+    rows = connection.execute(query).all()
+    return {i: Hand(token, AttemptState(state), Disposition.ANSWERED in tally) for i, token, state, tally in rows}
 
 
 def write_attempts(connection: Connection, changes: Iterable[tuple[Attempt, Attempt]]) -> None:
@@ -183,17 +198,21 @@ def ids_live_by_phone(connection: Connection, line: str, phones: Iterable[str]) 
 
 
 def unknown_before(connection: Connection, line: str, phone: str, attempt_id: int, since: float) -> int | None:
-    """The newest earlier attempt on the number through this line whose end nobody could tell, given up not
-    before ``since``."""
+    """The last attempt on the number through this line that may have been placed, if its end is what nobody could tell
+    and it was given up not before ``since``. A later one that was told takes its place in the provider's queue."""
     query = (
-        select(attempts.c.id)
+        select(attempts.c.id, attempts.c.state, attempts.c.disposition)
         .where(attempts.c.phone == phone, attempts.c.line == line, attempts.c.id < attempt_id)
         .where(func.coalesce(attempts.c.ended_at, attempts.c.claimed_at) >= since)
-        .where((attempts.c.state == AttemptState.UNCONFIRMED) | (attempts.c.disposition == Disposition.UNKNOWN))
+        .where(attempts.c.counted | (attempts.c.state == AttemptState.UNCONFIRMED))
         .order_by(attempts.c.id.desc())
         .limit(1)
     )
-    return connection.execute(query).scalar()
+    last = connection.execute(query).first()
+    if last is None:
+        return None
+    unknown = last.state == AttemptState.UNCONFIRMED or last.disposition == Disposition.UNKNOWN
+    return int(last.id) if unknown else None
 
 
 _REMEMBERED = [

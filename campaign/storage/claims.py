@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, literal, select, update
 
 from campaign.domain.plan import Plan
 from campaign.domain.states import LIVE_ATTEMPT_STATES, AttemptState, CampaignState, TargetState
@@ -53,14 +53,19 @@ def running_campaigns(connection: Connection, line: str) -> list[RunningCampaign
     return [RunningCampaign(row.id, row.name, Plan.model_validate(row.plan)) for row in connection.execute(query)]
 
 
-def live_counts(connection: Connection, line: str) -> dict[int, int]:
-    """Live attempts of the line by campaign id."""
-    query = (
-        select(attempts.c.campaign_id, func.count())
-        .where(attempts.c.line == line, attempts.c.state.in_(sorted(LIVE_ATTEMPT_STATES)))
-        .group_by(attempts.c.campaign_id)
-    )
-    return {campaign_id: count for campaign_id, count in connection.execute(query)}
+def count_live(connection: Connection, line: str) -> int:
+    """Live attempts of the line."""
+    return _count_live(connection, attempts.c.line == line)
+
+
+def count_live_of(connection: Connection, campaign_id: int) -> int:
+    """Live attempts of the campaign, on whatever line: it may have been moved to another while calls were out."""
+    return _count_live(connection, attempts.c.campaign_id == campaign_id)
+
+
+def _count_live(connection: Connection, whose: ColumnElement[bool]) -> int:
+    live = attempts.c.state.in_(sorted(LIVE_ATTEMPT_STATES))
+    return connection.execute(select(func.count()).select_from(attempts).where(whose, live)).scalar_one()
 
 
 def lines_with_work(connection: Connection, now: float) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The tables. Times are epoch seconds in UTC (docs/decisions/0002-time-as-epoch-seconds.md); states are words of the domain.
+"""The tables. Times are epoch seconds in UTC (docs/decisions/0002-time-as-epoch-seconds.md); states are words of ours.
 
 What the database itself makes impossible: two live attempts for one number (``one_live_attempt_per_number``), one
 number twice in a campaign, one fire of a retry batch twice, one delivery stored twice.

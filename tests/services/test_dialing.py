@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from campaign.domain.plan import Caps, Pace, Plan
+from campaign.domain.plan import Caps, OnUnknown, Pace, Plan
 from campaign.domain.states import AttemptState, CampaignState, LineState, TargetState
 from campaign.domain.verdicts import (
     PauseFault,
@@ -249,7 +249,7 @@ def test_a_commit_that_is_not_confirmed_sends_nothing(store: Store) -> None:
 
 def test_a_conflict_adopts_the_earlier_call_that_nobody_could_confirm(store: Store, clock: FakeClock) -> None:
     # Given an attempt that ended unknown, and a plan that lets the number be tried again
-    add_campaign(store, [A], plan=Plan(on_unknown="retry"))
+    add_campaign(store, [A], plan=Plan(on_unknown=OnUnknown.RETRY))
     dial(store, ScriptedProvider({A: [unconfirmed("read timeout")]}))
     clock.advance(1100.0)
     sweep(store, PROVING)
