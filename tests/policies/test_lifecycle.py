@@ -231,6 +231,7 @@ def test_what_never_rang_costs_the_target_nothing(kind: VerdictKind) -> None:
 
 def test_conflicts_without_end_are_held_for_a_person() -> None:
     pair, plan = live(AttemptState.SENDING), Plan(max_conflicts=3)
+    target = pair[1]
     for _ in range(3):
         _, target = after(pair, Answered(1, conflict("already queued")), plan)
         pair = replace(pair[0]), replace(target, state=TargetState.CALLING, attempt_id=1, due_at=None)
@@ -262,6 +263,7 @@ def test_a_lease_that_has_not_run_out_is_left_alone(state: AttemptState) -> None
 
 def test_three_workers_that_die_with_one_target_are_enough() -> None:
     pair = live(AttemptState.CLAIMED, lease_until=NOW)
+    target = pair[1]
     for _ in range(3):
         _, target = after(pair, LeaseRanOut())
         pair = pair[0], replace(target, state=TargetState.CALLING, attempt_id=1, due_at=None)

@@ -30,9 +30,8 @@ keys = ("a", "b", "c")
 def askings(draw: st.DrawFn) -> list[tuple[float, list[Want]]]:
     """Several workers over a few seconds: (seconds since the last asking, what for). A key keeps its limit."""
     limit = {key: draw(limits) for key in keys}
-    wants = st.lists(st.sampled_from(keys), unique=True, min_size=1, max_size=3).flatmap(
-        lambda chosen: st.tuples(*(counts.map(lambda n, k=k: Want(k, n, limit[k])) for k in chosen)).map(list)
-    )
+    one = st.builds(lambda key, count: Want(key, count, limit[key]), st.sampled_from(keys), counts)
+    wants = st.lists(one, unique_by=lambda want: want.key, min_size=1, max_size=3)
     return draw(st.lists(st.tuples(st.floats(0.0, 0.7), wants), min_size=1, max_size=15))
 
 

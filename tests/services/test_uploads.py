@@ -35,7 +35,7 @@ class Killed(BaseException):
 def campaign_id(store: Store) -> int:
     with store.write() as connection:
         values = {"name": "recall", "line": "sandbox", "plan": {}, "created_at": 0.0}
-        return connection.execute(insert(campaigns).values(values).returning(campaigns.c.id)).scalar_one()
+        return int(connection.execute(insert(campaigns).values(values).returning(campaigns.c.id)).scalar_one())
 
 
 @pytest.fixture(autouse=True)
@@ -215,8 +215,8 @@ def test_a_fault_found_while_reading_ends_as_failed_and_the_file_may_come_again(
     upload = received(store, campaign_id, many(30))
 
     def broken(*_: object) -> Iterator[object]:
+        yield from ()
         raise UsageFault("the file cannot be read as klingon; save it as UTF-8")
-        yield
 
     with monkeypatch.context() as patched:
         patched.setattr(upload_reading, "read_rows", broken)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 from heapq import heappop, heappush
 from random import Random
+from typing import Any
 
 Steps = Generator[float, None, None]
 """A task. It yields the seconds until its next step; whatever it does between two yields is one atomic step."""
@@ -65,9 +66,9 @@ class Memory:
     __slots__ = ("dialing", "flushing", "held", "unwritten")
 
     def __init__(self) -> None:
-        self.held: dict[str, list[object]] = {}
+        self.held: dict[str, list[Any]] = {}
         self.dialing: set[str] = set()
-        self.unwritten: list[object] = []
+        self.unwritten: list[Any] = []
         self.flushing = False
 
 

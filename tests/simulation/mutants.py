@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from campaign.domain.calls import Finding, FindingKind, ReportStatus
+from campaign.domain.pace import Want
 from campaign.domain.plan import OnUnknown, Plan
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
@@ -21,7 +22,7 @@ from campaign.policies.events import (
 )
 from campaign.policies.gates import PASS, Facts, Gate, Wait, gate
 from campaign.policies.looking import LookRules
-from campaign.policies.pacing import Grant, Want
+from campaign.policies.pacing import Grant
 from tests.simulation.clockwork import Machine
 from tests.simulation.database import AttemptRow
 from tests.simulation.protocol import BUDGET, Hand, Happened, Protocol

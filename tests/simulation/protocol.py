@@ -9,12 +9,22 @@ from dataclasses import replace
 
 from campaign.domain.calls import Finding, FindingKind, ReportStatus
 from campaign.domain.dispositions import Disposition
+from campaign.domain.pace import Want
 from campaign.domain.plan import Plan
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
 from campaign.policies import lifecycle, pacing
 from campaign.policies.endings import skipped, waiting
-from campaign.policies.events import Answered, Event, GivenBack, LeaseRanOut, Reported, Step, TimeRanOut
+from campaign.policies.events import (
+    Answered,
+    Event,
+    GivenBack,
+    LeaseRanOut,
+    ProvedByConflict,
+    Reported,
+    Step,
+    TimeRanOut,
+)
 from campaign.policies.gates import DAY, Facts, Gate, Pass, Skip, Wait, gate
 from campaign.policies.line_health import Signal, after_signals, allow, may_send
 from campaign.policies.looking import LookRules, conflict_proves_within
@@ -230,7 +240,7 @@ class Protocol:
                 earlier = self._unknown_before(row)
                 if earlier is not None:
                     self.database.notes["adoptions"] += 1
-                    found.append((earlier.value.id, lifecycle.ProvedByConflict()))
+                    found.append((earlier.value.id, ProvedByConflict()))
         return found
 
     def proves_an_earlier_call(self, attempt: Attempt, event: Event) -> bool:
@@ -338,7 +348,7 @@ class Protocol:
 
     # --- pace
 
-    def reserve(self, line: str, wants: Sequence[pacing.Want]) -> pacing.Grant:
+    def reserve(self, line: str, wants: Sequence[Want]) -> pacing.Grant:
         rate = pacing.aimed(self.database.lines[line].rate * self.database.lines[line].health.pace_factor)
         limited = [replace(w, limit=pacing.aimed(w.limit)) if w.limit else w for w in wants]
         grant = pacing.reserve(self.buckets.get(line, {}), line, rate, limited, self.clock.now)

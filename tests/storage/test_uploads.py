@@ -14,7 +14,7 @@ FRESH = {"state": TargetState.WAITING, "due_at": 5.0, "reason": "new", "tally": 
 def campaign_id(store: Store) -> int:
     with store.write() as connection:
         values = {"name": "recall", "line": "sandbox", "plan": {}, "created_at": 0.0}
-        return connection.execute(insert(campaigns).values(values).returning(campaigns.c.id)).scalar_one()
+        return int(connection.execute(insert(campaigns).values(values).returning(campaigns.c.id)).scalar_one())
 
 
 def received(store: Store, campaign_id: int, sha256: str = "a" * 64) -> int:
