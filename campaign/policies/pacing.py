@@ -37,6 +37,15 @@ def lateness_allowed(limit: float) -> float:
     return min(MOST_LATE, most * SAFETY)
 
 
+def too_late(limit: float) -> float:
+    """Seconds after its start time from which a request that has left may have made some second one too full.
+
+    It is made good by leaving out a start time within the second after it: then every window that it has slipped into
+    holds one call fewer.
+    """
+    return lateness_allowed(limit) * (0.5 + SAFETY / 2) / SAFETY
+
+
 def aimed(limit: float) -> float:
     """Calls per second to aim at for a limit that must never be exceeded in any sliding second."""
     return limit * UNDER_THE_LIMIT

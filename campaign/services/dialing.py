@@ -18,7 +18,7 @@ from campaign.domain.line import Line
 from campaign.domain.pace import Want
 from campaign.domain.verdicts import Verdict, unconfirmed
 from campaign.policies.events import Answered, GivenBack
-from campaign.policies.pacing import HORIZON, lateness_allowed
+from campaign.policies.pacing import HORIZON, lateness_allowed, too_late
 from campaign.services.claiming import Claim, ClaimedCall, Wish, claim, confirm
 from campaign.services.outside import Outside
 
@@ -74,6 +74,7 @@ class Dialer:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _in_air: int = 0
     _leaving: int = 0
+    _owed: deque[float] = field(default_factory=deque)
     _runs: int = 0
     _one_run: asyncio.Lock = field(default_factory=asyncio.Lock)
     _turn: int = 0
@@ -238,7 +239,10 @@ class Dialer:
         # Between the look at the clock and the wire nothing is waited for.
         await self._sleep_until(at)
         self._leaving -= 1
-        if self.outside.clock.monotonic() <= at + lateness_allowed(self._pace):
+        now = self.outside.clock.monotonic()
+        if now <= at + lateness_allowed(self._pace) and not self._make_good(now):
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._left, at)  # one turn of the loop to write, and we know when it left
             await self._send(held)
             return
         self._held.append(held)  # its moment has passed: it asks for another
@@ -291,6 +295,18 @@ class Dialer:
             return True
         clock = self.outside.clock
         return max(clock.monotonic() - held.committed[0], clock.now() - held.committed[1]) > BUDGET
+
+    def _left(self, at: float) -> None:
+        now = self.outside.clock.monotonic()
+        if now > at + too_late(self._pace):
+            self._owed.append(now + 1.0)
+
+    def _make_good(self, now: float) -> bool:
+        """Whether this start time is left out for a call that left too late within the second before it."""
+        while self._owed:
+            if now < self._owed.popleft():
+                return True
+        return False
 
     # --- giving back, tasks, time
 

@@ -25,9 +25,10 @@ from campaign.domain.verdicts import (
     unconfirmed,
 )
 from campaign.policies.looking import LookRules
+from campaign.policies.pacing import too_late
 from campaign.services.dialing import Dialer
 from campaign.services.sweeping import sweep
-from campaign.storage.engine import Store
+from campaign.storage.engine import Store, open_store
 from campaign.storage.schema import attempts, campaigns, do_not_call, events, lines, targets
 from tests.clock import FakeClock
 from tests.engine import LINE, ScriptedProvider, add_campaign, dial_once, numbers, outside
@@ -284,3 +285,20 @@ def test_doubts_and_conflicts_leave_an_event_without_the_number(store: Store) ->
     found = rows(store, events)
     assert {event.kind for event in found} == {"doubt", "conflict"}
     assert A not in str([event.detail for event in found])
+
+
+def test_a_call_that_left_too_late_is_made_good_by_leaving_out_a_start_time(sqlite_url: str, clock: FakeClock) -> None:
+    # Given a line of twenty calls a second
+    store = open_store(sqlite_url)
+    line = LINE.model_copy(update={"calls_per_second": 20.0})
+    dialer = Dialer(line, ScriptedProvider(), outside(store, clock=clock), _pace=20.0)
+    # When one call leaves as late as may be, and one later
+    dialer._left(clock.monotonic() - too_late(20.0) + 0.001)
+    assert not dialer._make_good(clock.monotonic())
+    dialer._left(clock.monotonic() - too_late(20.0) - 0.001)
+    # Then one start time is left out for it, within a second or never
+    assert dialer._make_good(clock.monotonic() + 0.9)
+    assert not dialer._make_good(clock.monotonic() + 0.95)
+    dialer._left(clock.monotonic() - 1.0)
+    assert not dialer._make_good(clock.monotonic() + 1.1)
+    store.close()
