@@ -3,11 +3,16 @@
 import os
 from pathlib import Path
 
+import billiard.pool  # type: ignore[import-untyped]
 from celery import Celery
 from celery.signals import setup_logging, worker_process_shutdown, worker_shutdown, worker_shutting_down
 
 from campaign.runtime import read_settings
 from workers import logs, process
+
+# A process that ends waits until the parent has read what it said, 30 s at most, and now and then it waits all of them:
+# the parent has stopped reading by then. Nobody waits for what our orders answer, and a deploy should not either.
+billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20
 
 app = Celery("campaign", include=["workers.tasks"])
 app.config_from_object("celeryconfig")

@@ -33,7 +33,7 @@ AT_ONCE = 6
 HOW_MANY = 20
 NAME = "recall"
 PLAN = Plan(retry={}, max_attempts=3)
-WITHIN = 60.0
+WITHIN = 120.0
 
 QUICK = {
     "timeout": "1s",
