@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from redis.asyncio import Redis
@@ -130,7 +131,8 @@ class Process:
         self._running[role, line] -= 1
         self._runs.discard(run)
         if not run.cancelled() and (error := run.exception()):
-            log.error("%s %s failed: %s", role, line, type(error).__name__)
+            place = extract_tb(error.__traceback__)[-1]  # where, and not with what: a text may hold a number
+            log.error("%s %s failed: %s in %s, line %s", role, line, type(error).__name__, place.name, place.lineno)
 
     def _hands_for(self, line: Line) -> LineHands:
         if line.name not in self._hands:
