@@ -4,10 +4,14 @@ It is given every advantage: no database, no pace, no results to look for, its t
 its processes free to use every core. Real ones write their outcome somewhere, too.
 """
 
+import base64
+import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import requests
 from celery import Celery
@@ -23,10 +27,10 @@ from campaign.providers.simulator.handle import SimulatorHandle
 BROKER = os.environ.get("BENCH_BROKER", "redis://127.0.0.1:6379/0")
 PROVIDER = os.environ.get("BENCH_PROVIDER", "http://127.0.0.1:8777")
 DEADLINE = 20.0
-FIRST_GUESS = 3000
-"""Tasks for the first run: 900 a second for its three seconds."""
+QUEUE, PATTERN = "usual", "pattern"
+TASKS = 10_000
 
-SETTINGS = {"task_ignore_result": True, "task_queues": [Queue("usual")], "task_default_queue": "usual"}
+SETTINGS = {"task_ignore_result": True, "task_queues": [Queue(QUEUE)], "task_default_queue": QUEUE}
 
 app = Celery("usual", broker=BROKER)
 app.conf.update(SETTINGS)
@@ -39,30 +43,27 @@ def call(index: int) -> None:
 
 
 class Usual:
-    """Before a run as many tasks are enqueued as it carries out at its fastest so far, and a third more."""
+    """A worker that waits. Before a run more tasks are enqueued than it can carry out."""
 
     def __init__(self, name: str, pool: tuple[str, ...], broker: str, simulator: SimulatorHandle, log: Path) -> None:
         self.name = name
-        self._most = FIRST_GUESS
-        self._fastest = 0.0
         self._simulator = simulator
         self._redis: Redis = Redis.from_url(broker)
         self._app = Celery("usual", broker=broker)
         self._app.conf.update(SETTINGS)
         environment = {"BENCH_BROKER": broker, "BENCH_PROVIDER": simulator.url}
-        arguments = ["-A", "benchmarks.usual", "worker", "-Q", "usual", "-l", "error", *pool]
+        arguments = ["-A", "benchmarks.usual", "worker", "-Q", QUEUE, "-l", "error", *pool]
         self._worker = Worker(arguments, environment, log)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        self._enqueue(self._most)
+        self._redis.delete(QUEUE)
+        self._enqueue(TASKS)
         wait_until(lambda: self.done() > 0, f"the first call of {self.name}")
         yield
-        if self._redis.llen("usual") == 0:
-            raise RuntimeError(f"{self.name}: {self._most} tasks were too few")
-        self._fastest = max(self._fastest, self.done())
-        self._most = int(self._fastest * 4 / 3) + 500
-        self._redis.delete("usual")
+        if self._redis.llen(QUEUE) == 0:
+            raise RuntimeError(f"{self.name}: {TASKS} tasks were too few")
+        self._redis.delete(QUEUE)
         wait_until_still(self.done)
 
     def done(self) -> int:
@@ -76,9 +77,23 @@ class Usual:
         self._redis.close()
 
     def _enqueue(self, how_many: int) -> None:
-        with self._app.producer_or_acquire() as producer:
+        """Copies of one task as Celery writes it (to a queue that nobody reads): one by one would take seconds."""
+        self._app.send_task("call", args=[0], queue=PATTERN)
+        message = json.loads(self._redis.lrange(PATTERN, 0, 0)[0])
+        self._redis.delete(PATTERN)
+        with self._redis.pipeline(transaction=False) as pipeline:
             for index in range(how_many):
-                self._app.send_task("call", args=[index], queue="usual", producer=producer)
+                pipeline.lpush(QUEUE, json.dumps(_copied(message, index)))
+            pipeline.execute()
+
+
+def _copied(message: dict[str, Any], index: int) -> dict[str, Any]:
+    task_id, delivery = str(uuid.uuid4()), str(uuid.uuid4())
+    _, keywords, embedded = json.loads(base64.b64decode(message["body"]))
+    body = base64.b64encode(json.dumps([[index], keywords, embedded]).encode()).decode()
+    headers = {**message["headers"], "id": task_id, "root_id": task_id}
+    properties = {**message["properties"], "correlation_id": task_id, "delivery_tag": delivery}
+    return {**message, "body": body, "headers": headers, "properties": properties}
 
 
 def prefork(broker: str, simulator: SimulatorHandle, log: Path) -> Usual:
