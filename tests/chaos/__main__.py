@@ -17,6 +17,7 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
     parser.add_argument("--provider", default="sandbox", help="the dialect that is dialled through")
     parser.add_argument("--rate", type=float, default=60.0, help="calls per second")
+    parser.add_argument("--fire-for", type=float, default=None, help="seconds; without it, until nine in ten are done")
     parser.add_argument("--deploys", type=int, default=0, help="so many rolling restarts instead of the kill loop")
     given = parser.parse_args()
     if given.deploys:
@@ -26,7 +27,9 @@ def main() -> int:
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1_000_000)
     clean = True
     for database in ("postgresql", "sqlite") if given.database == "both" else (given.database,):
-        outcome = kill_loop.run(given.numbers, seed, database, kind=given.provider, rate=given.rate)
+        outcome = kill_loop.run(
+            given.numbers, seed, database, kind=given.provider, rate=given.rate, fire_for=given.fire_for
+        )
         print(outcome.report(), flush=True)
         clean = clean and outcome.clean
     return 0 if clean else 1

@@ -66,10 +66,15 @@ class Lab:
             return {state: count for state, count in connection.execute(query)}
 
     def completed(self) -> bool:
-        """Nothing runs any more, and nothing is live."""
+        """Every campaign is; one that was paused on the way is not."""
         with self.store.read() as connection:
-            running = select(func.count()).where(campaigns.c.state == CampaignState.RUNNING)
-            return connection.execute(running.select_from(campaigns)).scalar_one() == 0
+            others = select(func.count()).where(campaigns.c.state != CampaignState.COMPLETED)
+            return connection.execute(others.select_from(campaigns)).scalar_one() == 0
+
+    def whys(self) -> list[str]:
+        """Why campaigns are paused."""
+        with self.store.read() as connection:
+            return [why for why in connection.execute(select(campaigns.c.why)).scalars() if why]
 
     def unconfirmed_ever(self) -> int:
         """Attempts that were in doubt at any time: each doubt leaves an event."""
