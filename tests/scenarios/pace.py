@@ -1,7 +1,7 @@
 """The pace over all workers as the provider sees it: ``python -m tests.scenarios.pace`` measures the whole matrix.
 
 ``most`` is the most originate requests in any sliding second of the simulator's own clock; ``reached`` is the pace
-between the second after the first arrival and the last one, as a share of the limit. ``idle`` is the share of the
+from two seconds after the first arrival on, while there is work, as a share of the limit. ``idle`` is the share of the
 machine's processors that nobody used meanwhile: where it is near nothing, what was reached says little.
 """
 
@@ -29,6 +29,9 @@ from tests.scenarios.kit import Stage, stage
 LINE = "fast"
 SETTLING_IN = 2.0
 """Seconds after the first arrival that do not count for ``reached``: workers start one after another."""
+
+WHILE_THERE_IS_WORK = 0.9
+"""The share of the calls after which it does not count any more: the last ones have all been claimed by somebody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def figures(playing: Stage, processes: int, limit: float, idle: float) -> Figure
     arrivals = playing.simulator.ledger("arrivals").arrivals
     assert arrivals is not None
     instants = sorted(arrivals.monotonic)
-    steady = [at for at in instants if at >= instants[0] + SETTLING_IN]
+    steady = [at for at in instants[: round(len(instants) * WHILE_THERE_IS_WORK)] if at >= instants[0] + SETTLING_IN]
     reached = (len(steady) - 1) / (steady[-1] - steady[0]) / limit
     return Figures(
         processes, limit, len(instants), instants[-1] - instants[0], most_in_window(instants), reached,
