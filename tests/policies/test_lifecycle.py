@@ -208,13 +208,13 @@ def test_a_late_placed_answer_takes_a_doubt_back() -> None:
     assert (attempt.state, attempt.call_id, target.attempts) == (AttemptState.PLACED, "call-1", 1)
 
 
-@pytest.mark.parametrize("kind", set(VerdictKind) - {VerdictKind.PLACED})
+@pytest.mark.parametrize("kind", sorted(set(VerdictKind) - {VerdictKind.PLACED}))
 def test_no_other_late_answer_does(kind: VerdictKind) -> None:
     doubt = after(live(AttemptState.SENDING, lease_until=NOW - 1.0), LeaseRanOut())
     assert after(doubt, Answered(1, Verdict(kind)))[0].state is AttemptState.UNCONFIRMED
 
 
-@pytest.mark.parametrize("state", set(AttemptState) - {AttemptState.SENDING})
+@pytest.mark.parametrize("state", sorted(set(AttemptState) - {AttemptState.SENDING}))
 def test_an_answer_for_a_row_in_another_hand_frees_nothing(state: AttemptState) -> None:
     over = Attempt(1, 7, 1, state, SENT, ended_at=NOW), Target(7, TargetState.WAITING, due_at=NOW)
     pair = live(state) if state in LIVE_ATTEMPT_STATES else over
@@ -256,7 +256,7 @@ def test_a_lease_that_ran_out(state: AttemptState, becomes: AttemptState) -> Non
     assert (attempt.state, attempt.token, target.rescues) == (becomes, 2, 1)
 
 
-@pytest.mark.parametrize("state", LIVE_ATTEMPT_STATES)
+@pytest.mark.parametrize("state", sorted(LIVE_ATTEMPT_STATES))
 def test_a_lease_that_has_not_run_out_is_left_alone(state: AttemptState) -> None:
     assert step(live(state), LeaseRanOut()) == Step()
 
@@ -365,7 +365,7 @@ def test_a_call_that_is_under_way_was_placed(state: AttemptState) -> None:
 
 
 @pytest.mark.parametrize("status", [ReportStatus.MISSING, ReportStatus.UNREACHABLE])
-@pytest.mark.parametrize("state", LIVE_ATTEMPT_STATES)
+@pytest.mark.parametrize("state", sorted(LIVE_ATTEMPT_STATES))
 def test_not_to_be_found_is_never_evidence(state: AttemptState, status: ReportStatus) -> None:
     assert after(live(state), Reported(CallReport(status)))[0].state is state
 
