@@ -2,7 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= auto
+JOBS ?= 3 # of two cores: many tests wait for a process or a lease
 N ?= 3000
 SEEDS ?= 1000000
 SOURCES := campaign workers tests benchmarks celeryconfig.py

@@ -124,7 +124,7 @@ def test_every_dependency_is_pinned_and_every_import_is_declared() -> None:
     pinned = set(re.findall(r"^([a-z0-9-]+)", Path("requirements/run.txt").read_text(), re.MULTILINE))
     assert declared <= pinned
     used = {name.replace("_", "-") for path in SOURCES for name in third_party(path)}
-    comes_with_another = {"kombu", "pydantic-core", "starlette", "yarl", "multidict"}
+    comes_with_another = {"kombu", "billiard", "pydantic-core", "starlette", "yarl", "multidict"}
     assert used - declared <= comes_with_another, "declare it in pyproject.toml"
     assert declared - used <= set(ONLY_DECLARED), "nothing uses it"
 

@@ -190,7 +190,7 @@ def test_an_outage_is_not_sent(simulator: SimulatorHandle) -> None:
     # Given a server that is down, When it is dialled, Then nothing has left; And it comes back on the same port
     async def story() -> list[VerdictKind]:
         async with calling(simulator, LINES["sandbox"]) as caller:
-            simulator.down(1.5)
+            simulator.down(4.0)
             while simulator.healthy():
                 await asyncio.sleep(0.01)
             kinds = [(await caller.call("+14155550001"))[0].kind]
