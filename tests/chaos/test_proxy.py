@@ -152,7 +152,7 @@ def test_bandwidth_and_slices_slow_and_cut_up_but_lose_nothing(proxy: Proxy) -> 
         proxy.become(bandwidth=2000.0, slice_size=10)
         began = time.monotonic()
         assert said(link, data) == data
-        assert time.monotonic() - began >= 0.1
+        assert time.monotonic() - began >= 0.09  # 100 ms by the proxy, less what two clocks and a timer may differ by
 
 
 def test_limit_cuts_after_so_many_bytes_of_the_answer(proxy: Proxy) -> None:
