@@ -29,7 +29,7 @@ WINDOW = 0.2
 """Seconds of start times that one commit of `sending` covers: what a kill can leave in doubt."""
 
 LEAD = 0.15
-"""Seconds before the first start time at which that commit is asked for, and at which the next claim begins."""
+"""Seconds before the first start time at which that commit is asked for."""
 
 BUDGET = 1.5
 """Seconds by this process's own monotonic clock after which a committed call is no longer sent: a process that was
