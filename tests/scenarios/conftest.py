@@ -14,6 +14,7 @@ LINES = {
     "listed": {"calls_per_second": 20.0},
     "again": {"calls_per_second": 50.0},
     "shared": {"calls_per_second": 40.0},
+    "limits": {"calls_per_second": 20.0},
     "seconds": {"calls_per_second": 40.0},
     "date": {"calls_per_second": 40.0},
     "no-key": {"calls_per_second": 10.0},
