@@ -9,4 +9,10 @@ remembers (the only SQL), ``services`` are the use cases; ``cli``, ``console`` a
 imports.
 """
 
+import zoneinfo
+
 __version__ = "0.1.0"
+
+# Calling hours must not depend on what a machine happens to have: zones come from the pinned package tzdata alone.
+# Python would look at the machine's own first, which nobody upgrades with us and whose age `doctor` could not tell.
+zoneinfo.reset_tzpath(to=())

@@ -155,7 +155,8 @@ class Process:
         self._beaten_at = now
         store = self.runtime.store
         with store.write() as connection:
-            process_rows.beat(connection, self.name, role, store.now(connection))
+            now = store.now(connection)
+            process_rows.beat(connection, self.name, role, now, store.clock_ahead(now))
 
     async def drain(self) -> None:
         await asyncio.gather(*(hands.dialer.drained() for hands in self._hands.values()))

@@ -8,11 +8,8 @@ import click
 
 from campaign.cli.command import Command, Session, json_flag, pass_session
 from campaign.cli.output import print_json, print_table
+from campaign.domain.clock import CLOCKS_APART
 from campaign.domain.errors import CampaignError
-
-MOST_SKEW = 2.0
-OLD_ZONES_AFTER = 400.0
-"""Days after which the time zone data may have missed a year's changes of the law."""
 
 GOOD, WARN, BAD = "ok", "look", "fault"
 
@@ -60,6 +57,8 @@ def _findings(session: Session) -> Iterator[Finding]:
         yield _clock(session)
         if not tables.exit_code:
             yield _workers(session)
+            yield from _clocks_of_workers(session)
+            yield from _orphans(session)
     yield _broker(session)
 
 
@@ -84,11 +83,12 @@ def _tables(session: Session) -> str:
 
 
 def _clock(session: Session) -> Finding:
-    """Leases and hours go by the database's clock; a machine that disagrees reads its logs wrongly at least."""
+    """Leases and hours go by the database's clock; workers on a machine that disagrees do not dial."""
     with session.database.read() as connection:
         skew = time.time() - session.database.now(connection)
-    if abs(skew) > MOST_SKEW:
-        return Finding("clock", WARN, f"this machine is {skew:+.1f} s off the database's clock; set it by NTP")
+    if abs(skew) > CLOCKS_APART:
+        said = f"this machine is {skew:+.1f} s off the database's clock and would not dial; set it by NTP"
+        return Finding("clock", WARN, said)
     return Finding("clock", GOOD, f"{skew:+.1f} s off the database's")
 
 
@@ -104,6 +104,25 @@ def _workers(session: Session) -> Finding:
     return Finding("workers", WARN, f"none has been seen lately; start {remedy}")
 
 
+def _clocks_of_workers(session: Session) -> Iterator[Finding]:
+    from campaign.cli.vitals import wrong_clocks
+
+    for machine, ahead in wrong_clocks(session.store):
+        said = f"{machine} is {ahead:+.1f} s off the database's clock, so its workers do not dial; set it by NTP"
+        yield Finding("worker clocks", WARN, said)
+
+
+def _orphans(session: Session) -> Iterator[Finding]:
+    from campaign.cli.vitals import orphans_of_a_week
+
+    for line, count in orphans_of_a_week(session.store).items():
+        said = (
+            f"webhook deliveries on line {line}: {count} tell of calls that nobody here has made, for over an hour; "
+            "does another system use this account, or is a webhook set for the wrong line?"
+        )
+        yield Finding("orphan results", WARN, said)
+
+
 def _broker(session: Session) -> Finding:
     from campaign.cli.broker_ping import ping
 
@@ -115,12 +134,10 @@ def _broker(session: Session) -> Finding:
 
 def _zones() -> Finding:
     from importlib.metadata import version
-    from zoneinfo import ZoneInfo
+
+    from campaign.policies.zone_data import is_old
 
     release = version("tzdata")
-    year = int(release.partition(".")[0])
-    age = (time.time() - time.mktime((year, 1, 1, 0, 0, 0, 0, 1, 0))) / 86_400
-    ZoneInfo("Europe/Berlin")
-    if age > OLD_ZONES_AFTER + 365:
-        return Finding("time zones", WARN, f"tzdata {release} is old; pip install --upgrade tzdata")
+    if is_old(release, time.time()):
+        return Finding("time zones", WARN, f"tzdata {release} is over a year old; pip install --upgrade tzdata")
     return Finding("time zones", GOOD, f"tzdata {release}")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from campaign.domain.clock import CLOCKS_APART
 from campaign.domain.durations import format_duration
 from campaign.domain.instants import format_instant
 from campaign.domain.line import Line
@@ -23,7 +24,8 @@ MOST_REASONS = 8
 @dataclass(frozen=True, slots=True)
 class Situation:
     """All that bears on whether a campaign dials. ``targets`` and ``uploads`` are counts by state; ``later`` is
-    (reason, how many, earliest due time); ``seen_at`` is the last sign of any worker."""
+    (reason, how many, earliest due time); ``seen_at`` is the last sign of any worker;
+    ``wrong_clocks`` are machines whose workers do not dial, and by how many seconds they are ahead."""
 
     now: float
     name: str
@@ -40,6 +42,7 @@ class Situation:
     due: int = 0
     later: tuple[tuple[str | None, int, float], ...] = ()
     seen_at: float | None = None
+    wrong_clocks: tuple[tuple[str, float], ...] = ()
     next_fire_at: float | None = None
 
 
@@ -123,6 +126,8 @@ def _of_workers(s: Situation) -> Iterator[str]:
     elif s.now - s.seen_at > QUIET_AFTER:
         quiet = format_duration(round(s.now - s.seen_at))
         yield f"no worker has been seen for {quiet}; are worker and beat running, and is the broker up?"
+    for machine, ahead in s.wrong_clocks:
+        yield f"the workers on {machine} do not dial: its clock is {ahead:+.1f} s off the database's; set it by NTP"
 
 
 def _of_limits(s: Situation) -> Iterator[str]:
@@ -189,6 +194,7 @@ def _situation(connection: Connection, campaign: RowMapping, lines: Mapping[str,
         due=summary.due_now(connection, campaign_id, now),
         later=tuple(summary.waiting_reasons(connection, campaign_id, now)),
         seen_at=process_rows.last_seen(connection),
+        wrong_clocks=tuple(process_rows.wrong_clocks(connection, now - QUIET_AFTER, CLOCKS_APART)),
         next_fire_at=retries.next_fire(connection, campaign_id),
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, RowMapping, func, insert, select
 
 from campaign.storage.schema import events
 
@@ -27,3 +27,14 @@ def of_campaign(connection: Connection, campaign_id: int, limit: int = 100) -> S
     """The latest ``limit`` rows of a campaign, newest first."""
     query = select(events).where(events.c.campaign_id == campaign_id).order_by(events.c.at.desc(), events.c.id.desc())
     return connection.execute(query.limit(limit)).mappings().all()
+
+
+def by_line(connection: Connection, kind: str, since: float, until: float) -> dict[str, int]:
+    """How many rows of one kind each line has between two times."""
+    query = (
+        select(events.c.line, func.count())
+        .where(events.c.kind == kind, events.c.at >= since, events.c.at <= until, events.c.line.is_not(None))
+        .group_by(events.c.line)
+        .order_by(events.c.line)
+    )
+    return {line: count for line, count in connection.execute(query)}

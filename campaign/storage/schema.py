@@ -289,4 +289,5 @@ processes = Table(
     Column("name", String(200), primary_key=True),  # host:pid:start
     Column("role", String(20), nullable=False),  # dial, poll, tick
     Column("seen_at", Double, nullable=False),
+    Column("clock_ahead", Double),  # seconds by which its machine's clock is ahead of the database's
 )

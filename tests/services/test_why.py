@@ -89,6 +89,26 @@ def test_missing_workers_are_missed(store: Store, clock: FakeClock, campaign: in
     assert first(store) == "no worker has been seen for 1m30s; are worker and beat running, and is the broker up?"
 
 
+def test_workers_that_do_not_dial_because_their_clock_is_wrong_are_named(
+    store: Store, clock: FakeClock, campaign: int
+) -> None:
+    add_target(store, campaign, PHONE(1))
+    # Given one machine whose clock is right to within two seconds, and one that is five minutes behind
+    with store.write() as connection:
+        process_rows.beat(connection, "right:1", "dial", clock.now(), 1.9)
+        process_rows.beat(connection, "wrong:1", "dial", clock.now(), -300.04)
+        process_rows.beat(connection, "wrong:2", "dial", clock.now(), -300.04)
+    # Then the one is named, once
+    behind = "the workers on wrong do not dial: its clock is -300.0 s off the database's; set it by NTP"
+    assert [said for said in why(store, "recall", lines=LINES) if "clock" in said] == [behind]
+    assert first(store) == behind
+    # And no longer when it has been set right
+    with store.write() as connection:
+        process_rows.beat(connection, "wrong:1", "dial", clock.now(), 0.0)
+        process_rows.beat(connection, "wrong:2", "dial", clock.now(), 0.0)
+    assert "clock" not in first(store)
+
+
 def test_a_store_that_no_worker_ever_opened_says_how_to_start_one(store: Store) -> None:
     add_target(store, running(store), PHONE(1))
     assert "no worker has been seen yet" in first(store)

@@ -96,6 +96,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("role", sa.String(length=20), nullable=False),
         sa.Column("seen_at", sa.Double(), nullable=False),
+        sa.Column("clock_ahead", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_processes")),
     )
     op.create_table(
