@@ -166,6 +166,18 @@ def test_the_documented_line_is_read(tmp_path: Path) -> None:
     assert CANARY not in repr(line) + str(line) + str(line.model_dump())
 
 
+def test_how_long_before_closing_a_line_stops_is_read_and_checked(tmp_path: Path) -> None:
+    secrets = {"PATHORS_API_KEY": CANARY}
+    assert lines_of(tmp_path, RECALL, secrets)["recall"].queue_margin is None
+    for written, seconds in (('"12m"', 720.0), ('"0s"', 0.0), ("0", 0.0)):
+        text = f"{RECALL}queue_margin = {written}\n"
+        assert lines_of(tmp_path, text, secrets)["recall"].queue_margin == seconds
+    for written, words in (("-1", "greater than or equal to 0"), ('"a while"', "is not a duration"), ("inf", "finite")):
+        said = fault_of(lines_of, tmp_path, f"{RECALL}queue_margin = {written}\n", secrets)
+        assert said.startswith("lines.recall.queue_margin in ")
+        assert words in said
+
+
 def test_the_sandbox_is_always_there_and_single_keys_of_it_can_be_changed(tmp_path: Path) -> None:
     plain = load_lines(settings(tmp_path), {})["sandbox"]
     assert (plain.provider, plain.base_url) == ("sandbox", "http://127.0.0.1:8777")

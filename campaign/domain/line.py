@@ -28,6 +28,8 @@ class Line(Words):
     ``settle_after`` is when a lost call is first looked for. ``settle_grace`` is what must pass, beyond every deadline
     and the provider's lag, before its absence counts; None is five minutes. Shorter means that a worker or a provider
     that was frozen for longer than this may ring a number twice: for tests and simulators only.
+    ``queue_margin`` is how long before closing hours the last call leaves, since a provider may hold it that long
+    before it rings; None is what the provider is known to need.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Line(Words):
     timeout: Duration = Field(default=20.0, gt=0)
     settle_after: Duration | None = None  # None: what suits the provider
     settle_grace: Duration | None = None
+    queue_margin: Duration | None = Field(default=None, ge=0)
     allow_insecure: bool = False  # base_url may be plain http to another machine
     verify_tls: bool = True
     ca_file: str | None = None

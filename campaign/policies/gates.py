@@ -42,11 +42,14 @@ Gate = Pass | Wait | Skip
 PASS = Pass()
 
 
-def gate(phone: str, plan: Plan, facts: Facts, now: float) -> Gate:
-    """The strictest answer. Anything unreadable is a `no` with its reason."""
+def gate(phone: str, plan: Plan, facts: Facts, now: float, margin: float = hours.AT_ONCE) -> Gate:
+    """The strictest answer. Anything unreadable is a `no` with its reason.
+
+    ``margin`` is how many seconds the line may hold a call before it rings (infinite: nobody knows).
+    """
     if facts.listed:
         return Skip("do not call")
-    closed = _hours(phone, plan, now)
+    closed = _hours(phone, plan, now, margin)
     if closed is not None:
         return closed
     if facts.live_elsewhere:
@@ -54,11 +57,11 @@ def gate(phone: str, plan: Plan, facts: Facts, now: float) -> Gate:
     return _cap(plan, facts, now)
 
 
-def _hours(phone: str, plan: Plan, now: float) -> Wait | None:
+def _hours(phone: str, plan: Plan, now: float, margin: float) -> Wait | None:
     if plan.hours is None:
         return None
     zones = zones_of(phone) if plan.hours.zone == "target" else ()
-    answer = hours.window(plan.hours, zones, now)
+    answer = hours.window(plan.hours, zones, now, margin)
     if isinstance(answer, hours.Open):
         return None
     due_at = answer.opens_at if answer.opens_at is not None else now + RECHECK_UNKNOWN

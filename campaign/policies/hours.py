@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from math import inf
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from campaign.domain.durations import format_duration
 from campaign.domain.plan import DAYS, Hours
 
 LOOK_AHEAD_DAYS = 15
-QUEUE_MARGIN = 30.0
-"""Seconds before closing from which no call leaves: a request may be on its way for as long as its line's timeout (20 s
-by default) after the last look at the gates, and it must not ring after hours. A provider that queues needs more."""
+AT_ONCE = 30.0
+"""Seconds before closing from which no call leaves through a line that rings at once: a request may be on its way for
+as long as its line's timeout (20 s by default) after the last look at the gates, and it must not ring after hours. A
+provider that queues needs more (docs/decisions/0010-the-margin-before-closing.md)."""
 
 Span = tuple[float, float]
 
@@ -27,8 +30,12 @@ class Closed:
     reason: str
 
 
-def window(hours: Hours | None, zones: tuple[str, ...], now: float, margin: float = QUEUE_MARGIN) -> Open | Closed:
-    """``zones`` are the number's own; they count where the plan says ``zone = "target"``."""
+def window(hours: Hours | None, zones: tuple[str, ...], now: float, margin: float = AT_ONCE) -> Open | Closed:
+    """``zones`` are the number's own; they count where the plan says ``zone = "target"``.
+
+    ``margin`` is how many seconds a call may wait at its provider before it rings: no window is open in its last
+    ``margin`` seconds. Infinite: nobody knows how long, so there is no moment from which a call is sure to be in time.
+    """
     if hours is None or not (hours.windows or hours.holidays or hours.blackout):
         return Open()
     names = zones if hours.zone == "target" else (hours.zone,)
@@ -38,17 +45,35 @@ def window(hours: Hours | None, zones: tuple[str, ...], now: float, margin: floa
         spans = _common(hours, names, now)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return Closed(None, f"time zone unknown: {', '.join(names)}")
-    return _answer(spans, now, margin)
+    return _answer(spans, names[0], now, margin)
 
 
-def _answer(spans: list[Span], now: float, margin: float) -> Open | Closed:
+def _answer(spans: list[Span], zone: str, now: float, margin: float) -> Open | Closed:
+    """Reasons begin alike, whatever follows: by that a changed plan finds the targets that it frees."""
     for start, end in spans:
         if end - margin <= max(start, now):
             continue  # over, or shorter than the margin: no call may ever leave in it
         if start <= now:
             return Open()
-        return Closed(start, "outside calling hours")
-    return Closed(None, "no common calling window")
+        return Closed(start, "outside calling hours" + _closing_soon(spans, zone, now, margin))
+    return Closed(None, "no common calling window" + _too_long(spans, now, margin))
+
+
+def _closing_soon(spans: list[Span], zone: str, now: float, margin: float) -> str:
+    """What explains a refusal while the clock on the wall says open."""
+    closes = next((end for start, end in spans if start <= now < end), None)
+    if closes is None:
+        return ""
+    wall = datetime.fromtimestamp(closes, ZoneInfo(zone))
+    return f": closes at {wall:%H:%M} {zone}, stops {format_duration(margin)} before because the line may queue"
+
+
+def _too_long(spans: list[Span], now: float, margin: float) -> str:
+    if not any(end > now for _, end in spans):
+        return ""
+    if margin == inf:
+        return ": the line's provider dials again by itself, nobody knows for how long; give the line a queue_margin"
+    return f" is longer than the {format_duration(margin)} for which the line may queue; see queue_margin"
 
 
 def _common(hours: Hours, names: tuple[str, ...], now: float) -> list[Span]:

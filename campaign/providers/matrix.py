@@ -30,6 +30,7 @@ _ROWS: tuple[tuple[str, Callable[[Capabilities], str]], ...] = (
     ("A conflict proves that the call was placed", lambda can: _yes(can.conflict_proves)),
     ("first look for a lost answer after", lambda can: format_duration(can.looks_after) if _finds(can) else "–"),
     ("a list may lag by", lambda can: format_duration(can.list_lag) if _finds(can) else "–"),
+    ("may hold a call before it rings for", lambda can: format_duration(can.queue_delay)),
     ("A call can be cancelled", lambda can: _yes(can.cancel)),
     ("Takes the variables of the CSV", lambda can: _yes(can.variables)),
     ("Can dial again by itself", lambda can: _yes(can.own_retry)),

@@ -115,6 +115,7 @@ class MobTexting:
         find_by_number=True,
         variables=True,
         own_retry=True,
+        own_retry_option="provider_retry_interval",
         polls_per_second=16.0,  # "Status API: up to 1000 requests per minute", v2/index.md
         looks_after=20.0,  # a call is listed as queued at once; the grace before an absence counts is the engine's
     )

@@ -37,7 +37,7 @@ from campaign.domain.verdicts import (
 )
 from campaign.providers import answers, netsapiens_records
 from campaign.providers.netsapiens_records import Record
-from campaign.providers.port import Capabilities, Fault, Reply, Request, Sender
+from campaign.providers.port import AT_ONCE, Capabilities, Fault, Reply, Request, Sender
 
 _LIMIT = 100  # the documented default, and what the guide pages with
 _PAGES = 50
@@ -85,7 +85,7 @@ class Netsapiens:
 
     name: ClassVar[str] = "netsapiens"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        poll=True, webhook=True, find_by_our_id=True, cancel=True, list_lag=300.0, looks_after=30.0
+        poll=True, webhook=True, find_by_our_id=True, cancel=True, list_lag=300.0, looks_after=30.0, queue_delay=AT_ONCE
     )
     options: ClassVar[type[Words]] = NetsapiensOptions
     credentials: ClassVar[frozenset[str]] = frozenset({"token"})

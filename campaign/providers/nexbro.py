@@ -38,11 +38,10 @@ from campaign.domain.verdicts import (
     unconfirmed,
 )
 from campaign.providers import answers
-from campaign.providers.port import Capabilities, Fault, Reply, Request, Sender
+from campaign.providers.port import AT_ONCE, Capabilities, Fault, Reply, Request, Sender
 
 _ROOT = "/admin/api/nexbro/v1/"
-_PER_PAGE = 100  # the documented maximum
-_PAGES = 10
+_PER_PAGE, _PAGES = 100, 10  # 100 is the documented maximum
 _CLOCKS_APART = 30.0  # seconds that the exchange's clock may run behind ours
 _LIST_AFTER = 900.0  # age from which a call without a CDR of its own is also looked for in the list
 
@@ -114,6 +113,7 @@ class Nexbro:
         cancel=True,
         list_lag=3600.0,  # a CDR appears when the call has ended, so an absence says nothing while one may still talk
         looks_after=120.0,
+        queue_delay=AT_ONCE,
     )
     options: ClassVar[type[Words]] = NexbroOptions
     credentials: ClassVar[frozenset[str]] = frozenset({"api_key"})

@@ -13,6 +13,12 @@ from campaign.domain.calls import CallReport, Finding, OutboundCall, RememberedC
 from campaign.domain.line import Line, Words
 from campaign.domain.verdicts import Verdict
 
+QUEUES = 300.0
+"""Seconds that a provider with a queue of its own is taken to hold a call at most, unless it is known better."""
+
+AT_ONCE = 30.0
+"""The same where it places a call when it is asked to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
@@ -20,7 +26,9 @@ class Capabilities:
 
     ``poll_batch`` is how many calls one result query may name (1 where there is no batch form). ``polls_per_second`` is
     the provider's documented limit on reads. ``list_lag`` is how many seconds a call may be missing from a list;
-    ``looks_after`` is how many seconds after the send a look for it is first worth while.
+    ``looks_after`` is how many seconds after the send a look for it is first worth while. ``queue_delay`` is for how
+    many seconds it may hold a call before it rings. ``own_retry_option`` is the option, anything but 0, by which the
+    provider dials again by itself, so often that nobody knows when it last rings.
     """
 
     poll: bool = False
@@ -31,10 +39,12 @@ class Capabilities:
     cancel: bool = False
     variables: bool = False
     own_retry: bool = False
+    own_retry_option: str | None = None
     poll_batch: int = 1
     polls_per_second: float | None = None
     list_lag: float = 60.0
     looks_after: float = 60.0
+    queue_delay: float = QUEUES
 
 
 @dataclass(frozen=True, slots=True)

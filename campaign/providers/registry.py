@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from math import inf
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -44,6 +45,21 @@ def make_provider(line: Line, sender: Sender) -> Provider:
 def default_base_urls() -> dict[str, str | None]:
     """Every known provider with the base URL that a line may leave out; None where each customer has his own."""
     return {name: provider_class(name).default_base_url for name in PROVIDERS}
+
+
+REQUEST_SPARE = 10.0
+"""Seconds beyond its timeout for which a request that has left may still reach its provider."""
+
+
+def queue_margin(line: Line) -> float:
+    """Seconds before closing hours in which no call may leave through the line: what the line says, or else how long
+    its provider may hold a call and a request may be under way. Infinite where the provider dials again by itself."""
+    if line.queue_margin is not None:
+        return line.queue_margin
+    can = provider_class(line.provider).capabilities
+    if can.own_retry_option is not None and line.options.get(can.own_retry_option):
+        return inf
+    return max(can.queue_delay, line.timeout + REQUEST_SPARE)
 
 
 def check_line(line: Line) -> list[str]:

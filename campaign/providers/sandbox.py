@@ -23,7 +23,7 @@ from campaign.domain.dispositions import Disposition
 from campaign.domain.line import Line, Words
 from campaign.domain.verdicts import PauseFault, Verdict, bad_number, conflict, pause, placed, unconfirmed
 from campaign.providers import answers
-from campaign.providers.port import Capabilities, Fault, Reply, Request, Sender
+from campaign.providers.port import AT_ONCE, Capabilities, Fault, Reply, Request, Sender
 
 CLOCKS_APART = 60.0
 """Seconds that the sandbox's clock may differ from ours."""
@@ -50,6 +50,7 @@ class Sandbox:
         poll_batch=200,
         list_lag=2.0,
         looks_after=1.0,
+        queue_delay=AT_ONCE,
     )
     options: ClassVar[type[Words]] = SandboxOptions
     credentials: ClassVar[frozenset[str]] = frozenset()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from campaign.domain.calls import OutboundCall
+from campaign.domain.clock import CLOCKS_APART
 from campaign.domain.failpoints import reach
 from campaign.domain.line import Line
 from campaign.domain.plan import Plan
@@ -21,6 +22,7 @@ from campaign.policies.line_health import allow, may_send
 from campaign.policies.looking import LookRules
 from campaign.policies.pacing import HORIZON
 from campaign.policies.share import Demand, split
+from campaign.providers.registry import queue_margin
 from campaign.services.recording import record_in
 from campaign.storage import attempt_rows, claims, line_rows
 from campaign.storage.attempt_rows import Hand
@@ -32,11 +34,6 @@ log = logging.getLogger(__name__)
 CLAIM_LEASE = 30.0
 """Seconds for which a claimed target waits for its holder, less on a line whose requests are quick; nothing has left,
 so running out costs only time."""
-
-
-CLOCKS_APART = 2.0
-"""Seconds by which a worker's clock may differ from the database's. Beyond that it does not dial: whatever else reads
-its clock (a provider's list asked for by time, a Retry-After date) would be wrong, too."""
 
 
 SUSPECT_AFTER = POISON_AFTER - 1
@@ -130,7 +127,7 @@ def _take(connection: Connection, line: Line, wish: Wish, room: int, now: float)
         for campaign_id, share in split(wanted, demands, wish.turn).items()
         for target in (claims.due_targets(connection, campaign_id, now, share) if share else ())
     ]
-    passed = _through_gates(connection, running, due, now)
+    passed = _through_gates(connection, line, running, due, now)
     return _Found(running, _one_suspect(connection, line, passed, now), len(due))
 
 
@@ -161,12 +158,13 @@ def _demand(connection: Connection, campaign: RunningCampaign, wanted: int, wish
 
 
 def _through_gates(
-    connection: Connection, campaigns: Mapping[int, RunningCampaign], due: Sequence[DueTarget], now: float
+    connection: Connection, line: Line, campaigns: Mapping[int, RunningCampaign], due: Sequence[DueTarget], now: float
 ) -> list[DueTarget]:
     """Those that may ring now, at most one per number; the others are given their later due time or skipped."""
     if not due:
         return []
-    answers = _gates(connection, [(t.phone, campaigns[t.campaign_id].plan) for t in due], now, with_live=True)
+    asked = [(t.phone, campaigns[t.campaign_id].plan) for t in due]
+    answers = _gates(connection, line, asked, now, with_live=True)
     taken: set[str] = set()
     passed, waits, skips = [], [], []
     for target, answer in zip(due, answers, strict=True):
@@ -182,13 +180,16 @@ def _through_gates(
     return passed
 
 
-def _gates(connection: Connection, asked: Sequence[tuple[str, Plan]], now: float, *, with_live: bool) -> list[Gate]:
+def _gates(
+    connection: Connection, line: Line, asked: Sequence[tuple[str, Plan]], now: float, *, with_live: bool
+) -> list[Gate]:
     phones = [phone for phone, _ in asked]
     listed = claims.listed(connection, phones)
     live = claims.live_phones(connection, phones) if with_live else set()
     capped = [phone for phone, plan in asked if plan.caps.per_day is not None]
     recent = claims.recent_sends(connection, capped, now - DAY) if capped else {}
-    return [gate(p, plan, Facts(p in listed, p in live, recent.get(p, ())), now) for p, plan in asked]
+    margin = queue_margin(line)
+    return [gate(p, plan, Facts(p in listed, p in live, recent.get(p, ())), now, margin) for p, plan in asked]
 
 
 def _new_attempts(
@@ -256,7 +257,7 @@ def _refusals(
     running = {c.id: c for c in claims.running_campaigns(connection, line.name)}
     health = line_rows.read_line(connection, line.name).health
     asked = [(c.call.phone, running[c.campaign_id].plan if c.campaign_id in running else _NO_PLAN) for c in mine]
-    answers = _gates(connection, asked, now, with_live=False)
+    answers = _gates(connection, line, asked, now, with_live=False)
     return {
         call.attempt_id: _given_back(call, answer)
         for call, answer in zip(mine, answers, strict=True)

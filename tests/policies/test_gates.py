@@ -1,6 +1,7 @@
 """Every gate closes by itself, the strictest answers, and what cannot be told is a no."""
 
 from datetime import datetime
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,23 @@ def test_nothing_against_it_is_a_pass() -> None:
 ])  # fmt: skip
 def test_each_gate_closes_by_itself(facts: Facts, now: float, answer: Gate) -> None:
     assert gate(BERLIN, PLAN, facts, now) == answer
+
+
+def test_the_gate_stops_earlier_on_a_line_that_may_queue() -> None:
+    # Given four minutes to closing, When the line rings at once, and when it may hold a call for five
+    late = datetime.fromisoformat("2026-11-23T17:56+01:00").timestamp()
+    assert gate(BERLIN, PLAN, Facts(), late) == PASS
+    answer = gate(BERLIN, PLAN, Facts(), late, 300.0)
+    assert isinstance(answer, Wait)
+    assert answer.due_at == datetime.fromisoformat("2026-11-24T09:00+01:00").timestamp()
+    assert "stops 5m before" in answer.reason
+
+
+def test_a_line_without_a_known_margin_is_asked_again_and_rings_only_without_hours() -> None:
+    answer = gate(BERLIN, PLAN, Facts(), NOON, inf)
+    assert isinstance(answer, Wait)
+    assert answer.due_at == NOON + RECHECK_UNKNOWN
+    assert gate(BERLIN, Plan(), Facts(), NOON, inf) == PASS
 
 
 def test_a_number_of_no_known_zone_is_not_called_where_hours_are_set_and_is_looked_at_again() -> None:

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime, timedelta
 from itertools import product
+from math import inf
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from campaign.domain.plan import DAYS, Hours, Window
-from campaign.policies.hours import LOOK_AHEAD_DAYS, QUEUE_MARGIN, Closed, Open, window
+from campaign.policies.hours import AT_ONCE, LOOK_AHEAD_DAYS, Closed, Open, window
 
 ZONES = [
     "UTC",
@@ -101,10 +102,37 @@ def test_open_is_never_said_where_a_wall_clock_says_closed(
     if isinstance(answer, Open):
         # Then every zone's wall clock agrees, now and as long as a request may be on its way
         assert wall_says_open(hours, zones, now)
-        assert wall_says_open(hours, zones, now + QUEUE_MARGIN - 0.001)
+        assert wall_says_open(hours, zones, now + AT_ONCE - 0.001)
     elif answer.opens_at is not None:
         assert answer.opens_at > now
         assert isinstance(window(hours, zones, answer.opens_at), Open)
+
+
+@settings(max_examples=300)
+@given(found=st.lists(windows(), min_size=1, max_size=3), zones=zone_sets, now=moments,
+       margin=st.floats(0.0, 43_200.0), held=st.floats(0.0, 1.0))  # fmt: skip
+@example(found=[early], zones=("Europe/Berlin",), now=TRANSITIONS[1] - 4500.0, margin=600.0, held=1.0)
+@example(found=[all_day], zones=("America/Santiago",), now=TRANSITIONS[6] - 900.0, margin=600.0, held=1.0)
+def test_a_call_that_is_held_for_no_longer_than_the_margin_rings_inside_every_window(
+    found: list[Window], zones: tuple[str, ...], now: float, margin: float, held: float
+) -> None:
+    # Given a line that may hold a call for `margin`, When the window is open for it
+    hours = Hours(windows=tuple(found))
+    if not isinstance(window(hours, zones, now, margin), Open):
+        return
+    # Then it rings while every wall clock says open, however long of that it is held
+    assert wall_says_open(hours, zones, now + max(margin * held - 0.001, 0.0))
+
+
+@settings(max_examples=200)
+@given(found=st.lists(windows(), min_size=1, max_size=3), zones=zone_sets, now=moments,
+       less=st.floats(0.0, 7200.0), more=st.floats(0.0, 7200.0))  # fmt: skip
+def test_a_longer_margin_never_opens_what_a_shorter_one_closes(
+    found: list[Window], zones: tuple[str, ...], now: float, less: float, more: float
+) -> None:
+    hours = Hours(windows=tuple(found))
+    if isinstance(window(hours, zones, now, less + more), Open):
+        assert isinstance(window(hours, zones, now, less), Open)
 
 
 @settings(max_examples=200)
@@ -122,7 +150,7 @@ def test_closed_is_never_said_for_longer_than_the_wall_clocks_say(
     step = 60.0 if last - now < 90_000.0 else 1740.0
     moment = now
     while moment < last:
-        both = wall_says_open(hours, zones, moment) and wall_says_open(hours, zones, moment + QUEUE_MARGIN)
+        both = wall_says_open(hours, zones, moment) and wall_says_open(hours, zones, moment + AT_ONCE)
         whole = all(wall_says_open(hours, zones, moment + part) for part in (7.5, 15.0, 22.5))
         assert not (both and whole), f"open at {moment} and not said so"
         moment += step
@@ -142,7 +170,7 @@ def test_a_skipped_or_doubled_opening_is_the_later_and_closing_the_earlier_one()
     assert answer == Closed(at("2026-03-29T03:30+02:00"), "outside calling hours")
     closing = Hours(windows=(Window.model_validate({"from": "00:30", "to": "02:30"}),), zone="Europe/Berlin")
     first_half_past_two = at("2026-10-25T02:30+02:00")
-    assert isinstance(window(closing, (), first_half_past_two - QUEUE_MARGIN - 1.0), Open)
+    assert isinstance(window(closing, (), first_half_past_two - AT_ONCE - 1.0), Open)
     assert isinstance(window(closing, (), first_half_past_two), Closed)
 
 
@@ -182,15 +210,47 @@ def test_zones_without_a_common_hour_say_so() -> None:
 def test_the_last_call_leaves_before_the_margin() -> None:
     closes = at("2026-11-23T18:00Z")
     hours = Hours(windows=OFFICE, zone="UTC")
-    assert isinstance(window(hours, (), closes - QUEUE_MARGIN - 0.001), Open)
-    assert window(hours, (), closes - QUEUE_MARGIN) == Closed(at("2026-11-24T09:00Z"), "outside calling hours")
+    assert isinstance(window(hours, (), closes - AT_ONCE - 0.001), Open)
+    tomorrow = at("2026-11-24T09:00Z")
+    why = "outside calling hours: closes at 18:00 UTC, stops 30s before because the line may queue"
+    assert window(hours, (), closes - AT_ONCE) == Closed(tomorrow, why)
+    assert window(hours, (), closes) == Closed(tomorrow, "outside calling hours")
+
+
+def test_a_line_that_may_queue_stops_earlier_and_the_reason_says_so() -> None:
+    # Given a line that may hold a call for five minutes, When it is six and four minutes to closing in Berlin
+    closes = at("2026-11-23T18:00+01:00")
+    hours = Hours(windows=OFFICE)
+    assert window(hours, ("Europe/Berlin",), closes - 301.0, 300.0) == Open()
+    answer = window(hours, ("Europe/Berlin",), closes - 240.0, 300.0)
+    # Then it is closed, in the words of the wall clock there
+    why = "outside calling hours: closes at 18:00 Europe/Berlin, stops 5m before because the line may queue"
+    assert answer == Closed(at("2026-11-24T09:00+01:00"), why)
+    # And a margin of nothing lets calls leave to the last moment
+    assert window(hours, ("Europe/Berlin",), closes - 0.001, 0.0) == Open()
+
+
+def test_where_zones_close_at_different_times_the_earliest_one_counts() -> None:
+    both = ("America/New_York", "Europe/Berlin")
+    assert window(Hours(windows=OFFICE), both, at("2026-11-23T11:56-05:00"), 300.0) == Closed(
+        at("2026-11-24T09:00-05:00"),
+        "outside calling hours: closes at 12:00 America/New_York, stops 5m before because the line may queue",
+    )
 
 
 def test_a_window_shorter_than_the_margin_never_opens_and_says_so() -> None:
     minute = (Window.model_validate({"from": "09:00", "to": "09:01"}),)
-    assert window(Hours(windows=minute, zone="UTC"), (), MONDAY, margin=60.0) == Closed(
-        None, "no common calling window"
-    )
+    why = "no common calling window is longer than the 1m for which the line may queue; see queue_margin"
+    assert window(Hours(windows=minute, zone="UTC"), (), MONDAY, margin=60.0) == Closed(None, why)
+
+
+def test_a_provider_that_dials_again_for_nobody_knows_how_long_never_rings_where_there_are_hours() -> None:
+    answer = window(Hours(windows=OFFICE, zone="UTC"), (), MONDAY + 12 * 3600.0, inf)
+    assert isinstance(answer, Closed)
+    assert answer.opens_at is None
+    assert answer.reason.startswith("no common calling window: the line's provider dials again by itself")
+    assert "queue_margin" in answer.reason
+    assert window(None, (), MONDAY, inf) == Open()
 
 
 def test_a_holiday_and_a_blackout_close_the_whole_day_of_every_zone() -> None:

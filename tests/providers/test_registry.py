@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from math import inf
 from typing import Any
 
 import pytest
@@ -10,7 +11,14 @@ from pydantic import SecretStr
 from campaign.domain.errors import UsageFault
 from campaign.domain.line import Line
 from campaign.providers.port import Capabilities
-from campaign.providers.registry import PROVIDERS, check_line, default_base_urls, make_provider, provider_class
+from campaign.providers.registry import (
+    PROVIDERS,
+    check_line,
+    default_base_urls,
+    make_provider,
+    provider_class,
+    queue_margin,
+)
 from tests.providers.recorded import refusing
 
 SECRET = "sk_canary_0123456789"
@@ -47,6 +55,39 @@ def test_a_sound_line_has_no_faults_and_makes_its_provider() -> None:
     assert check_line(nexbro_line()) == []
     assert check_line(nexbro_line({"api_key": SECRET, "webhook_secret": SECRET})) == []
     assert make_provider(nexbro_line(), refusing()).name == "nexbro"
+
+
+@pytest.mark.parametrize(
+    ("provider", "seconds"),
+    [
+        ("nexbro", 30.0),
+        ("netsapiens", 30.0),
+        ("sandbox", 30.0),
+        ("knovvu", 300.0),
+        ("mobtexting", 300.0),
+        ("pathors", 300.0),
+    ],
+)
+def test_a_line_stops_before_closing_by_what_its_provider_may_hold_a_call(provider: str, seconds: float) -> None:
+    line = nexbro_line().model_copy(update={"provider": provider, "options": {}})
+    assert queue_margin(line) == seconds
+    # And by no less than a request may be under way, unless the line says how long
+    assert queue_margin(line.model_copy(update={"timeout": 400.0})) == 410.0
+    assert queue_margin(line.model_copy(update={"timeout": 400.0, "queue_margin": 0.0})) == 0.0
+
+
+def test_a_provider_that_dials_again_by_itself_has_no_margin_that_is_known() -> None:
+    line = nexbro_line().model_copy(update={"provider": "mobtexting", "options": {"provider_retry_interval": 15}})
+    assert queue_margin(line) == inf
+    assert queue_margin(line.model_copy(update={"options": {"provider_retry_interval": 0}})) == 300.0
+    assert queue_margin(line.model_copy(update={"queue_margin": 7200.0})) == 7200.0
+
+
+def test_every_option_that_lets_a_provider_dial_again_exists() -> None:
+    for kind in map(provider_class, PROVIDERS):
+        can = kind.capabilities
+        assert can.own_retry == (can.own_retry_option is not None)
+        assert can.own_retry_option is None or can.own_retry_option in kind.options.model_fields
 
 
 def test_every_fault_is_told_at_once_by_its_key() -> None:

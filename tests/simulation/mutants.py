@@ -206,7 +206,7 @@ class NoMarginBeforeClosing(Protocol):
 
     def gate(self, phone: str, plan: Plan, facts: Facts, now: float) -> Gate:
         answer = gate(phone, plan, facts, now)
-        if isinstance(answer, Wait) and answer.reason == "outside calling hours":
+        if isinstance(answer, Wait) and answer.reason.startswith("outside calling hours"):
             return gate(phone, plan, facts, now - 30.0)
         return answer
 
