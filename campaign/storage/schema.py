@@ -45,6 +45,7 @@ metadata = MetaData(
 )
 
 Id = BigInteger().with_variant(Integer, "sqlite")
+Phone = String(100)  # E.164, or what stands there once a person has been erased (campaign.domain.erasure)
 LIVE = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(LIVE_ATTEMPT_STATES)))
 
 
@@ -107,7 +108,7 @@ staged_targets = Table(
     "staged_targets",
     metadata,
     Column("upload_id", Id, primary_key=True, autoincrement=False),
-    Column("phone", String(20), primary_key=True),
+    Column("phone", Phone, primary_key=True),
     Column("row_no", BigInteger, nullable=False),
     Column("phone_as_given", Text),
     Column("variables", JSON, nullable=False),
@@ -133,7 +134,7 @@ targets = Table(
     Column("campaign_id", ForeignKey("campaigns.id"), nullable=False),
     Column("upload_id", Id),
     Column("row_no", BigInteger),
-    Column("phone", String(20), nullable=False),
+    Column("phone", Phone, nullable=False),
     Column("phone_as_given", Text),
     Column("variables", JSON, nullable=False),
     Column("state", String(16), nullable=False, default=TargetState.WAITING),
@@ -165,7 +166,7 @@ attempts = Table(
     Column("target_id", ForeignKey("targets.id"), nullable=False),
     Column("campaign_id", Id, nullable=False),
     Column("line", String(100), nullable=False),
-    Column("phone", String(20), nullable=False),
+    Column("phone", Phone, nullable=False),
     Column("our_ref", String(32), nullable=False, unique=True),
     Column("token", Integer, nullable=False, default=1),  # grows with every change of hands
     Column("state", String(16), nullable=False),
@@ -281,6 +282,28 @@ do_not_call = Table(
     Column("phone", String(20), primary_key=True),
     Column("reason", Text, nullable=False, default=""),
     Column("added_at", Double, nullable=False),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("digest", Phone, primary_key=True),  # keyed; stays for ever: the number is never dialled or stored again
+    Column("phone", String(20)),  # the number, until everything that holds it has been erased
+    Column("requested_at", Double, nullable=False),
+    Column("erased_at", Double),
+    Column("walk", Integer, nullable=False, default=0),  # which table is being looked through
+    Column("walked", Id, nullable=False, default=0),  # to which row
+    Index("ix_erasures_open", "walk", "walked", postgresql_where=text("phone IS NOT NULL"),
+          sqlite_where=text("phone IS NOT NULL")),
+)  # fmt: skip
+
+erasure_keys = Table(
+    "erasure_keys",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # 1: all numbers are erased with one key
+    Column("fingerprint", String(16), nullable=False),
+    Column("since", Double, nullable=False),
+    Column("missed_at", Double),  # when a process last refused to work for want of it
 )
 
 processes = Table(

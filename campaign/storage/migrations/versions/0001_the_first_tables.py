@@ -38,6 +38,32 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("phone", name=op.f("pk_do_not_call")),
     )
     op.create_table(
+        "erasure_keys",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("fingerprint", sa.String(length=16), nullable=False),
+        sa.Column("since", sa.Double(), nullable=False),
+        sa.Column("missed_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_erasure_keys")),
+    )
+    op.create_table(
+        "erasures",
+        sa.Column("digest", sa.String(length=100), nullable=False),
+        sa.Column("phone", sa.String(length=20), nullable=True),
+        sa.Column("requested_at", sa.Double(), nullable=False),
+        sa.Column("erased_at", sa.Double(), nullable=True),
+        sa.Column("walk", sa.Integer(), nullable=False),
+        sa.Column("walked", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_erasures")),
+    )
+    op.create_index(
+        "ix_erasures_open",
+        "erasures",
+        ["walk", "walked"],
+        unique=False,
+        postgresql_where=sa.text("phone IS NOT NULL"),
+        sqlite_where=sa.text("phone IS NOT NULL"),
+    )
+    op.create_table(
         "events",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
@@ -104,7 +130,7 @@ def upgrade() -> None:
         sa.Column(
             "upload_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),
-        sa.Column("phone", sa.String(length=20), nullable=False),
+        sa.Column("phone", sa.String(length=100), nullable=False),
         sa.Column("row_no", sa.BigInteger(), nullable=False),
         sa.Column("phone_as_given", sa.Text(), nullable=True),
         sa.Column("variables", sa.JSON(), nullable=False),
@@ -129,7 +155,7 @@ def upgrade() -> None:
         sa.Column("campaign_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("upload_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("row_no", sa.BigInteger(), nullable=True),
-        sa.Column("phone", sa.String(length=20), nullable=False),
+        sa.Column("phone", sa.String(length=100), nullable=False),
         sa.Column("phone_as_given", sa.Text(), nullable=True),
         sa.Column("variables", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
@@ -200,7 +226,7 @@ def upgrade() -> None:
         sa.Column("target_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("campaign_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("line", sa.String(length=100), nullable=False),
-        sa.Column("phone", sa.String(length=20), nullable=False),
+        sa.Column("phone", sa.String(length=100), nullable=False),
         sa.Column("our_ref", sa.String(length=32), nullable=False),
         sa.Column("token", sa.Integer(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
