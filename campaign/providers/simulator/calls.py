@@ -37,6 +37,7 @@ class Whims:
     """What faults did to one call beside its answer. Seconds; ``swallowed`` means that its result never shows."""
 
     late: float = 0.0
+    queued: float = 0.0
     result_lag: float = 0.0
     list_lag: float = 0.0
     swallowed: bool = False
@@ -74,6 +75,10 @@ class Call:
         if self.answered_at is not None and now >= self.answered_at:
             return CallState.TALKING
         return CallState.RINGING if now >= self.rings_at else CallState.QUEUED
+
+    def has_rung(self, now: float) -> bool:
+        """Whether the phone has rung by ``now``; never, for a call that was canceled while it was queued."""
+        return self.rings_at <= min(now, self.ends_at)
 
     def told(self, now: float) -> Disposition | None:
         """The outcome once the provider tells it, which may be later than the end, or never."""

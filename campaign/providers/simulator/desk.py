@@ -137,7 +137,7 @@ class Desk:
                 yield "conflict", dialect.conflict(order, live)
 
     def _placed(self, dialect: Dialect, order: Order, rule: FaultRule | None, facts: Facts, now: float) -> Answer:
-        whims = self._whims(rule, facts, now) if self.faults.rules else Whims()
+        whims = self._whims(dialect, rule, facts, now) if self.faults.rules else Whims()
         call = self.exchange.place(order, now, whims)
         self._on_change(dialect, call, now)
         answer = dialect.accepted(call, self.options, with_id=True)
@@ -147,8 +147,10 @@ class Desk:
             return refused(rule, dialect.refusal, now)
         return spoiled(answer, rule, dialect.accepted(call, self.options, with_id=False))
 
-    def _whims(self, rule: FaultRule | None, facts: Facts, now: float) -> Whims:
+    def _whims(self, dialect: Dialect, rule: FaultRule | None, facts: Facts, now: float) -> Whims:
         whims = self.faults.whims(facts, now)
+        if not dialect.queues:
+            whims = replace(whims, queued=0.0)
         if rule is not None and rule.kind == "invalid_number":  # a provider that only finds out by calling
             return replace(whims, outcome=Disposition.INVALID_NUMBER)
         return replace(whims, late=rule.late) if rule is not None and rule.late else whims

@@ -115,7 +115,8 @@ class Exchange:
         dice, options = self._dice, self.options
         forced = whims.outcome
         fate = dice.fate(order.number, nth) if forced is None else dice.as_ordered(order.number, nth, forced)
-        rings_at = now + whims.late
+        shows_at = now + whims.late
+        rings_at = shows_at + whims.queued
         picked_up = rings_at + fate.ring / options.time_scale
         ends_at = picked_up + fate.talk / options.time_scale
         return Call(
@@ -130,7 +131,7 @@ class Exchange:
             answered_at=picked_up if fate.answered else None,
             ends_at=ends_at,
             told_at=NEVER if whims.swallowed else ends_at + options.result_lag + whims.result_lag,
-            listed_at=rings_at + options.list_lag + whims.list_lag,
+            listed_at=shows_at + options.list_lag + whims.list_lag,
             whims=whims,
         )
 

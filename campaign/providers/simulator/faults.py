@@ -36,13 +36,23 @@ SPOILED = frozenset(
     {"slow", "drip", "giant", "reset_after", "hang_after", "cut_after", "garbage", "html", "empty", "no_id"}
 )
 WHIMS = frozenset(
-    {"late", "results_late", "swallow", "list_lag", "outcome", "webhook_twice", "webhook_shuffled", "webhook_lost"}
+    {
+        "late",
+        "queued",
+        "results_late",
+        "swallow",
+        "list_lag",
+        "outcome",
+        "webhook_twice",
+        "webhook_shuffled",
+        "webhook_lost",
+    }
 )
 READS = frozenset({"page_loss", "foreign"})
 NAMED = REFUSALS | SPOILED | WHIMS | READS
 STATUS = re.compile(r"([3-5]\d\d)(_after)?")
 
-DEFAULT_SECONDS = {"slow": 2.0, "drip": 0.05, "late": 30.0, "results_late": 30.0, "list_lag": 30.0}
+DEFAULT_SECONDS = {"slow": 2.0, "drip": 0.05, "late": 30.0, "queued": 300.0, "results_late": 30.0, "list_lag": 30.0}
 LEAST_HANG = 3600.0
 
 
@@ -60,9 +70,9 @@ class FaultRule(Words):
 
     ``numbers`` are ``+`` and digits, a ``*`` at the end matches any rest; ``nth`` counts the originate requests for
     one number from 1; ``times`` is how often the rule may strike; ``starts_after`` and ``lasts`` count from when the
-    rule was added. ``seconds`` is how long (slow, hang, late, results_late, list_lag) or the pause between two bytes
-    (drip). ``late`` makes a call that is placed behind a spoiled answer ring that much later. ``fraction`` is the share
-    of a list that page_loss drops. ``size`` is the bytes of a giant body.
+    rule was added. ``seconds`` is how long (slow, hang, late, results_late, list_lag), how long at most (queued) or the
+    pause between two bytes (drip). ``late`` makes a call that is placed behind a spoiled answer ring that much later.
+    ``fraction`` is the share of a list that page_loss drops. ``size`` is the bytes of a giant body.
     """
 
     kind: str
@@ -213,7 +223,7 @@ class FaultBook:
         for entry in self.rules:
             if entry.rule.kind in WHIMS and self._strikes(entry, facts, now):
                 entry.struck += 1
-                changed |= _whim(entry.rule)
+                changed |= _whim(entry.rule, self._share(entry, facts))
         return Whims(**changed) if changed else NO_WHIMS
 
     def _strikes(self, entry: ActiveRule, facts: Facts, now: float) -> bool:
@@ -233,9 +243,14 @@ class FaultBook:
             return uniforms(self.seed, entry.id, facts.number, facts.nth)[0]
         return uniforms(self.seed, entry.id, facts.place, facts.serial)[0]
 
+    def _share(self, entry: ActiveRule, facts: Facts) -> float:
+        return uniforms(self.seed, entry.id, facts.number, facts.nth)[1]
 
-def _whim(rule: FaultRule) -> dict[str, Any]:
+
+def _whim(rule: FaultRule, share: float) -> dict[str, Any]:
     match rule.kind:
+        case "queued":
+            return {"queued": rule.span * share}
         case "late":
             return {"late": rule.span}
         case "results_late":

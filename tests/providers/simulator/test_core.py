@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from campaign.domain.dispositions import Disposition
 from campaign.domain.errors import UsageFault
 from campaign.providers.simulator import most_in_window, simulator_options
-from campaign.providers.simulator.calls import CallState, Order
+from campaign.providers.simulator.calls import CallState, Order, Whims
 from campaign.providers.simulator.desk import Desk, Instant
 from campaign.providers.simulator.exchange import Exchange
 from campaign.providers.simulator.faults import Facts, FaultBook, FaultRule, Place
@@ -304,6 +304,41 @@ def test_any_request_is_answered(where: tuple[str, str], fields: dict[str, objec
 
 def as_id(serial: int) -> str:
     return f"{serial:032x}"
+
+
+def test_a_queued_call_is_listed_now_and_rings_up_to_so_much_later() -> None:
+    # Given a provider that holds calls for up to ten minutes
+    desk = Desk(simulator_options(mix="busy=1"), as_id)
+    desk.faults.add(FaultRule.model_validate("queued,seconds=10m"), START)
+    for serial in range(200):
+        body = json.dumps({"to": f"+1{4155550000 + serial}", "ref": as_id(serial)}).encode()
+        assert desk.answer(Request("POST", "/sandbox/calls", {}, body), Instant(START, 0, START)).status == 202
+    # Then each waits a time of its own, over the whole span
+    waits = sorted(call.rings_at - START for call in desk.report(START, frozenset({"calls"})).calls or [])
+    assert waits[0] < 30
+    assert 570 < waits[-1] <= 600
+    # And it is shown as queued from the start, and has not rung
+    listed = json.loads(desk.answer(Request("GET", "/sandbox/calls", {}, b""), Instant(START + 0.1, 0.1, START)).body)
+    assert {(call["state"], call["rang_at"]) for call in listed["calls"]} == {("queued", None)}
+
+
+def test_a_call_that_is_canceled_in_the_queue_has_never_rung() -> None:
+    there = exchange(mix="answered=1")
+    call = there.place(order(), START, Whims(queued=60.0))
+    assert there.cancel(call, START + 30)
+    assert not call.has_rung(START + 1000)
+    assert call.state(START + 1000) is CallState.ENDED
+
+
+def test_a_provider_that_rings_at_once_holds_no_call() -> None:
+    desk = Desk(simulator_options(mix="busy=1"), as_id)
+    desk.faults.add(FaultRule.model_validate("queued,seconds=10m"), START)
+    headers = {"x-api-key": "k", "content-type": "application/json"}
+    body = json.dumps({"extension": 234, "destination_number": NUMBER, "gateway_uuid": "g"}).encode()
+    request = Request("POST", "/admin/api/nexbro/v1/call/originate", headers, body)
+    assert desk.answer(request, Instant(START, 0, START)).status == 200
+    (call,) = desk.report(START, frozenset({"calls"})).calls or []
+    assert call.rings_at == START
 
 
 def test_a_late_placement_is_accepted_now_and_rings_later() -> None:

@@ -77,6 +77,7 @@ class Dialect(Protocol):
     prefixes: ClassVar[tuple[str, ...]]  # first parts of its paths
     words: ClassVar[Words]
     guards: ClassVar[bool]  # True where one number can be in one call at a time
+    queues: ClassVar[bool]  # True where a call may wait before it rings
 
     @property
     def routes(self) -> Sequence[Route]: ...

@@ -20,6 +20,7 @@ class Knovvu:
     name: ClassVar[str] = "knovvu"
     prefixes: ClassVar[tuple[str, ...]] = ("v2",)
     guards: ClassVar[bool] = False
+    queues: ClassVar[bool] = True
     words: ClassVar[Words] = {
         Disposition.ANSWERED: ("Answered", Disposition.ANSWERED),
         Disposition.VOICEMAIL: ("Answered", Disposition.ANSWERED),

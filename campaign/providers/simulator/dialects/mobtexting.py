@@ -29,6 +29,7 @@ class MobTexting:
     name: ClassVar[str] = "mobtexting"
     prefixes: ClassVar[tuple[str, ...]] = ("api", "v2", "v3", "outgoing", "auth", "finance")
     guards: ClassVar[bool] = False
+    queues: ClassVar[bool] = True
     words: ClassVar[Words] = {
         Disposition.ANSWERED: ("ANSWER", Disposition.ANSWERED),
         Disposition.VOICEMAIL: ("ANSWER", Disposition.ANSWERED),

@@ -46,6 +46,7 @@ class NetSapiens:
     name: ClassVar[str] = "netsapiens"
     prefixes: ClassVar[tuple[str, ...]] = ("domains", "ns-api", "cdrs", "subscriptions")
     guards: ClassVar[bool] = False
+    queues: ClassVar[bool] = False
     words: ClassVar[Words] = {
         Disposition.ANSWERED: ("Orig: Bye", Disposition.ANSWERED),
         Disposition.VOICEMAIL: ("Term: Bye", Disposition.VOICEMAIL),

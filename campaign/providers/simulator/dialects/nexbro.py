@@ -50,6 +50,7 @@ class Nexbro:
     name: ClassVar[str] = "nexbro"
     prefixes: ClassVar[tuple[str, ...]] = ("admin",)
     guards: ClassVar[bool] = False
+    queues: ClassVar[bool] = False
     words: ClassVar[Words] = {
         Disposition.ANSWERED: ("ANSWERED", Disposition.ANSWERED),
         Disposition.VOICEMAIL: ("ANSWERED", Disposition.ANSWERED),

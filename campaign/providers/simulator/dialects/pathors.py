@@ -18,6 +18,7 @@ class Pathors:
     name: ClassVar[str] = "pathors"
     prefixes: ClassVar[tuple[str, ...]] = ("v1", "project")
     guards: ClassVar[bool] = True
+    queues: ClassVar[bool] = True
     words: ClassVar[Words] = {
         Disposition.ANSWERED: ("userHangup", Disposition.ANSWERED),
         Disposition.VOICEMAIL: ("voicemail", Disposition.VOICEMAIL),

@@ -18,6 +18,7 @@ class Sandbox:
     name: ClassVar[str] = "sandbox"
     prefixes: ClassVar[tuple[str, ...]] = ("sandbox",)
     guards: ClassVar[bool] = True
+    queues: ClassVar[bool] = True
     words: ClassVar[Words] = {outcome: (outcome.value, outcome) for outcome in Disposition}
 
     def __init__(self) -> None:
@@ -102,9 +103,9 @@ class Sandbox:
 
     def events(self, call: Call, options: SimulatorOptions) -> list[Event]:
         """``call.ringing``, ``call.answered`` and ``call.ended``, each with the call as it is then."""
-        moments = [("call.ringing", call.rings_at), ("call.ended", call.told_at)]
-        if call.answered_at is not None:
-            moments.insert(1, ("call.answered", call.answered_at))
+        rang = [("call.ringing", call.rings_at)] if call.has_rung(call.ends_at) else []
+        answered = [("call.answered", call.answered_at)] if call.answered_at is not None else []
+        moments = [*rang, *answered, ("call.ended", call.told_at)]
         return [Event(at, {"event": name, "call": shown(call, at)}) for name, at in moments]
 
 
@@ -120,6 +121,7 @@ def shown(call: Call, now: float) -> dict[str, Any]:
         "state": state.value,
         "outcome": call.outcome.value if ended else None,
         "accepted_at": round(call.accepted_at, 3),
+        "rang_at": round(call.rings_at, 3) if call.has_rung(now) else None,
         "answered_at": round(call.answered_at, 3) if answered and call.answered_at else None,
         "ended_at": round(call.ends_at, 3) if ended else None,
         "talk_seconds": round(call.talk) if ended else None,
@@ -144,7 +146,13 @@ def _foreign(ask: Ask) -> list[dict[str, Any]]:
     if not ask.foreign:
         return []
     stranger = {"id": FOREIGN_ID, "ref": "f" * 32, "to": "+10000000000", "state": "ended", "outcome": "answered"}
-    instants = {"accepted_at": ask.now - 60, "answered_at": ask.now - 50, "ended_at": ask.now - 20, "talk_seconds": 30}
+    instants = {
+        "accepted_at": ask.now - 60,
+        "rang_at": ask.now - 60,
+        "answered_at": ask.now - 50,
+        "ended_at": ask.now - 20,
+        "talk_seconds": 30,
+    }
     return [stranger | instants]
 
 
