@@ -290,10 +290,11 @@ erasures = Table(
     Column("digest", Phone, primary_key=True),  # keyed; stays for ever: the number is never dialled or stored again
     Column("phone", String(20)),  # the number, until everything that holds it has been erased
     Column("requested_at", Double, nullable=False),
+    Column("due_at", Double),  # when somebody looks again; None: all of it is erased
     Column("erased_at", Double),
-    Column("walk", Integer, nullable=False, default=0),  # which table is being looked through
+    Column("walk", Integer, nullable=False, default=0),  # 0: rows of the number; then which table is looked through
     Column("walked", Id, nullable=False, default=0),  # to which row
-    Index("ix_erasures_open", "walk", "walked", postgresql_where=text("phone IS NOT NULL"),
+    Index("ix_erasures_open", "due_at", postgresql_where=text("phone IS NOT NULL"),
           sqlite_where=text("phone IS NOT NULL")),
 )  # fmt: skip
 

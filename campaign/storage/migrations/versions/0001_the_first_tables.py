@@ -50,6 +50,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(length=100), nullable=False),
         sa.Column("phone", sa.String(length=20), nullable=True),
         sa.Column("requested_at", sa.Double(), nullable=False),
+        sa.Column("due_at", sa.Double(), nullable=True),
         sa.Column("erased_at", sa.Double(), nullable=True),
         sa.Column("walk", sa.Integer(), nullable=False),
         sa.Column("walked", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -58,7 +59,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_erasures_open",
         "erasures",
-        ["walk", "walked"],
+        ["due_at"],
         unique=False,
         postgresql_where=sa.text("phone IS NOT NULL"),
         sqlite_where=sa.text("phone IS NOT NULL"),
