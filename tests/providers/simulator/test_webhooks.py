@@ -114,6 +114,18 @@ def test_webhooks_come_twice_or_out_of_order(
     assert events(receiver, len(expected)) == expected
 
 
+def test_what_is_told_about_a_call_waits_for_what_was_told_before() -> None:
+    # Given a receiver that fails once, When a call rings, is answered and ends within milliseconds
+    with receiving(500) as receiver:
+        webhooks = {"sandbox": {"url": receiver.url}}
+        options = simulator_options(port=0, time_scale=500, script={NUMBER: ["answered"]}, webhooks=webhooks)
+        with running_simulator(options) as simulator:
+            dialled(simulator, "sandbox")
+            # Then the first event comes again before the second comes at all
+            told = events(receiver, 4)
+    assert told == ["call.ringing", "call.ringing", "call.answered", "call.ended"]
+
+
 def test_a_lost_webhook_is_not_posted(simulator: SimulatorHandle, receiver: Receiver) -> None:
     # Given one call whose webhooks are lost and one after it
     simulator.add_fault("webhook_lost,times=1")
