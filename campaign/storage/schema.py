@@ -47,6 +47,7 @@ metadata = MetaData(
 Id = BigInteger().with_variant(Integer, "sqlite")
 Phone = String(100)  # E.164, or what stands there once a person has been erased (campaign.domain.erasure)
 LIVE = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(LIVE_ATTEMPT_STATES)))
+UNSURE = "state = 'waiting' AND unsure_since IS NOT NULL"
 
 
 def _words(column: str, vocabulary: type) -> CheckConstraint:
@@ -150,11 +151,13 @@ targets = Table(
     Column("first_attempt_at", Double),
     Column("last_attempt_at", Double),
     Column("ended_at", Double),
+    Column("unsure_since", Double),  # calls since then may have been lost by a restore: it is looked for, not claimed
     _words("state", TargetState),
     _words("disposition", Disposition),
     UniqueConstraint("campaign_id", "phone"),
     Index("ix_targets_due", "campaign_id", "due_at", postgresql_where=text("state = 'waiting'"),
           sqlite_where=text("state = 'waiting'")),
+    Index("ix_targets_unsure", "due_at", postgresql_where=text(UNSURE), sqlite_where=text(UNSURE)),
     Index("ix_targets_campaign_state", "campaign_id", "state"),
     Index("ix_targets_phone", "phone"),
 )  # fmt: skip
@@ -178,6 +181,7 @@ attempts = Table(
     Column("sent_at", Double),  # when `sending` was committed
     Column("placed_at", Double),
     Column("next_look_at", Double),  # placed, unconfirmed
+    Column("lost_until", Double),  # stands for any call since `sent_at` and before then whose row a restore has lost
     Column("looks", Integer, nullable=False, default=0),
     Column("absences", Integer, nullable=False, default=0),  # proofs of absence in a row
     Column("give_up_at", Double),  # placed, unconfirmed: then it ends unknown
@@ -314,4 +318,17 @@ processes = Table(
     Column("role", String(20), nullable=False),  # dial, poll, tick
     Column("seen_at", Double, nullable=False),
     Column("clock_ahead", Double),  # seconds by which its machine's clock is ahead of the database's
+)
+
+dispatch = Table(
+    "dispatch",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # one row, 1
+    Column("database_id", String(32), nullable=False),  # made with the row; a restored backup keeps it
+    Column("reconciled_at", Double, nullable=False, default=0.0),  # when a restore was last dealt with
+    Column("locked_at", Double),  # since then nothing is dialled
+    Column("why", Text),
+    Column("lost_at", Double),  # when a commit was made that this database does not know
+    Column("asked_at", Double),  # a person asked to look for what was lost and to open it again
+    Column("lost_until", Double),  # no call that the last restore lost was committed after that
 )

@@ -31,6 +31,18 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_campaigns_line_state"), "campaigns", ["line", "state"], unique=False)
     op.create_table(
+        "dispatch",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("database_id", sa.String(length=32), nullable=False),
+        sa.Column("reconciled_at", sa.Double(), nullable=False),
+        sa.Column("locked_at", sa.Double(), nullable=True),
+        sa.Column("why", sa.Text(), nullable=True),
+        sa.Column("lost_at", sa.Double(), nullable=True),
+        sa.Column("asked_at", sa.Double(), nullable=True),
+        sa.Column("lost_until", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_dispatch")),
+    )
+    op.create_table(
         "do_not_call",
         sa.Column("phone", sa.String(length=20), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -172,6 +184,7 @@ def upgrade() -> None:
         sa.Column("first_attempt_at", sa.Double(), nullable=True),
         sa.Column("last_attempt_at", sa.Double(), nullable=True),
         sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.Column("unsure_since", sa.Double(), nullable=True),
         sa.CheckConstraint(
             "disposition IN ('answered', 'voicemail', 'busy', 'no_answer', 'rejected', 'invalid_number', 'unavailable', 'canceled', 'error', 'unknown')",
             name=op.f("ck_targets_disposition_is_a_word"),
@@ -193,6 +206,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'waiting'"),
     )
     op.create_index("ix_targets_phone", "targets", ["phone"], unique=False)
+    op.create_index(
+        "ix_targets_unsure",
+        "targets",
+        ["due_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'waiting' AND unsure_since IS NOT NULL"),
+        sqlite_where=sa.text("state = 'waiting' AND unsure_since IS NOT NULL"),
+    )
     op.create_table(
         "uploads",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -239,6 +260,7 @@ def upgrade() -> None:
         sa.Column("sent_at", sa.Double(), nullable=True),
         sa.Column("placed_at", sa.Double(), nullable=True),
         sa.Column("next_look_at", sa.Double(), nullable=True),
+        sa.Column("lost_until", sa.Double(), nullable=True),
         sa.Column("looks", sa.Integer(), nullable=False),
         sa.Column("absences", sa.Integer(), nullable=False),
         sa.Column("give_up_at", sa.Double(), nullable=True),
