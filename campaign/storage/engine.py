@@ -5,6 +5,7 @@ with ``BEGIN IMMEDIATE`` so that two writers queue up instead of failing half-wa
 must not change under a decision is read ``FOR UPDATE``.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,7 +103,14 @@ def open_store(url: str, clock: Clock | None = None) -> Store:
 
 
 def _first_line(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+    """What the server said, where it said something; a driver that tried several addresses says that first."""
+    said = str(error.orig).strip().splitlines()
+    return next((line for line in said if "FATAL" in line), said[0] if said else type(error.orig).__name__)
+
+
+def _read_json(text: str | bytes) -> Any:
+    """Most variables and tallies are empty, and a call reads three of them."""
+    return {} if text in ("{}", b"{}") else json.loads(text)
 
 
 def _postgres(url: URL) -> Engine:
@@ -113,6 +121,7 @@ def _postgres(url: URL) -> Engine:
         pool_size=8,
         max_overflow=8,
         pool_pre_ping=True,
+        json_deserializer=_read_json,
         connect_args={"connect_timeout": 5, "application_name": "campaign", **_NOTICE_SILENCE},
     )
 
@@ -137,7 +146,8 @@ not hold the line's row for longer than half a minute: the server ends its trans
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": 30.0, "check_same_thread": False}, pool_size=8)
+    arguments = {"timeout": 30.0, "check_same_thread": False}
+    engine = create_engine(url, connect_args=arguments, pool_size=8, json_deserializer=_read_json)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:

@@ -46,6 +46,18 @@ def current(store: Store) -> str | None:
         return _current(connection)
 
 
+def require_tables(store: Store) -> None:
+    """Raises NotPossible where there are no tables, or older ones than this program's. Newer ones will do: a revision
+    adds only, so that yesterday's workers go on while today's are started."""
+    revision = current(store)
+    with store.read() as connection:
+        made = inspect(connection).has_table("campaigns")
+    if made and (revision is None or revision >= HEAD):
+        return
+    found = f"has tables of revision {revision} and not {HEAD}" if made else "has no tables yet"
+    raise NotPossible(f"the database {found}; `campaign db upgrade` brings it up to date")
+
+
 def head() -> str | None:
     """The newest revision by the scripts themselves."""
     from alembic.script import ScriptDirectory

@@ -220,9 +220,9 @@ def test_a_reader_that_goes_away_is_no_fault(recall: Cli) -> None:
     assert "Traceback" not in process.stderr.read()
 
 
-def test_the_doctor_names_clocks_that_are_wrong_and_results_that_are_nobodys(cli: Cli) -> None:
+def test_the_doctor_names_clocks_that_are_wrong_and_results_that_are_nobodys(recall: Cli) -> None:
     # Given a worker with a wrong clock, a result that was nobody's for two hours, and one for a minute
-    with cli.store() as store, store.write() as connection:
+    with recall.store() as store, store.write() as connection:
         now = store.now(connection)
         process_rows.beat(connection, "far-away:7", "dial", now, 301.0)
         events.record(connection, now - 7200, "orphan_result", line="pathors", detail={"delivery": 1, "reports": 1})
@@ -231,7 +231,7 @@ def test_the_doctor_names_clocks_that_are_wrong_and_results_that_are_nobodys(cli
             connection, now - 8 * 86_400, "orphan_result", line="nexbro", detail={"delivery": 3, "reports": 1}
         )
     # When
-    said = {row["what"]: row for row in cli("doctor", "--json").json}
+    said = {row["what"]: row for row in recall("doctor", "--json").json}
     # Then the one that needs a person is told of, and it is a warning
     assert said["worker clocks"]["result"] == said["orphan results"]["result"] == "look"
     assert "far-away is +301.0 s off" in said["worker clocks"]["said"]
