@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tests.simulation.scenario import CLOSES_AT, OFFICE_HOURS, Scenario
+from tests.simulation.scenario import CLOSES_AT, LONGEST_QUEUE, OFFICE_HOURS, Scenario
 
 
 def lossy(scenario: Scenario) -> Scenario:
@@ -25,6 +25,7 @@ def hasty(scenario: Scenario) -> Scenario:
         haste=1.0,
         brief=0.0,
         risk=0.15,
+        queue=0.0,
         freezes=(45.0, 100.0),
     )
 
@@ -43,4 +44,16 @@ def closing(scenario: Scenario) -> Scenario:
         storm_ends=CLOSES_AT + 600.0,
         plans=(OFFICE_HOURS,) * len(scenario.plans),
         faults=0.7,
+        queue=0.0,
+    )
+
+
+def queueing(scenario: Scenario) -> Scenario:
+    """The last half hour before closing, at a provider that holds calls for up to ten minutes."""
+    return replace(
+        scenario,
+        start=CLOSES_AT - 1800.0,
+        storm_ends=CLOSES_AT + 600.0,
+        plans=(OFFICE_HOURS,) * len(scenario.plans),
+        queue=LONGEST_QUEUE,
     )

@@ -20,7 +20,7 @@ from campaign.policies.events import (
     Step,
     TimeRanOut,
 )
-from campaign.policies.gates import PASS, Facts, Gate, Wait, gate
+from campaign.policies.gates import PASS, Facts, Gate, gate
 from campaign.policies.looking import LookRules
 from campaign.policies.pacing import Grant
 from tests.simulation.clockwork import Machine
@@ -205,10 +205,14 @@ class NoMarginBeforeClosing(Protocol):
     """A request may leave until the very second of closing, and rings after it."""
 
     def gate(self, phone: str, plan: Plan, facts: Facts, now: float) -> Gate:
-        answer = gate(phone, plan, facts, now)
-        if isinstance(answer, Wait) and answer.reason.startswith("outside calling hours"):
-            return gate(phone, plan, facts, now - 30.0)
-        return answer
+        return gate(phone, plan, facts, now, 0.0)
+
+
+class MarginOfALineThatRingsAtOnce(Protocol):
+    """Nobody thinks of the provider's queue: calls leave until half a minute before closing, and ring after it."""
+
+    def gate(self, phone: str, plan: Plan, facts: Facts, now: float) -> Gate:
+        return gate(phone, plan, facts, now)
 
 
 class StaleGiveBack(Protocol):

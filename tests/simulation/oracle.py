@@ -71,8 +71,9 @@ class Oracle:
         self._must(len(times) <= floor(rate) + 1 + flushed, row, f"is one of {len(times)} in a second at {rate}/s")
 
     def taken(self, row: AttemptRow, exchange: Exchange, call: Call, now: float) -> None:
-        """The provider has taken the call: the phone will ring."""
+        """The provider has taken the call: the phone will ring, at once or when its queue lets it."""
         self.rings += 1
+        self.seen["rings from a queue"] += call.rings_at > call.taken_at
         value, provider = row.value, self.providers[row.line]
         self._must(sum(1 for c in provider.calls if c.ref == row.ref) == 1, row, "rang twice")
         by_hand = value.state is AttemptState.ENDED and row.target.by_hand
@@ -81,7 +82,7 @@ class Oracle:
         self._earlier_rings(row)
         self._concurrency(row, call, now)
         if not exchange.late:
-            self._must(is_open(row.campaign.plan, call.taken_at), row, "rings outside calling hours")
+            self._must(is_open(row.campaign.plan, call.rings_at), row, "rings outside calling hours")
 
     def _earlier_rings(self, row: AttemptRow) -> None:
         rang = 1

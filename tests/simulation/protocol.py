@@ -26,6 +26,7 @@ from campaign.policies.events import (
     TimeRanOut,
 )
 from campaign.policies.gates import DAY, Facts, Gate, Pass, Skip, Wait, gate
+from campaign.policies.hours import AT_ONCE
 from campaign.policies.line_health import Signal, after_signals, allow, may_send
 from campaign.policies.looking import LookRules, conflict_proves_within
 from campaign.policies.share import Demand, split
@@ -59,6 +60,8 @@ class Protocol:
         self.rules = rules
         self.oracle = oracle
         self.buckets: dict[str, dict[str, float]] = {}
+        self.margin = AT_ONCE
+        """Seconds for which the lines may hold a call before it rings."""
 
     # --- decisions, each a seam for a mutant
 
@@ -66,7 +69,7 @@ class Protocol:
         return lifecycle.decide(attempt, target, event, plan, rules, now)
 
     def gate(self, phone: str, plan: Plan, facts: Facts, now: float) -> Gate:
-        return gate(phone, plan, facts, now)
+        return gate(phone, plan, facts, now, self.margin)
 
     def too_late_to_send(self, hand: Hand, now: float) -> bool:
         """The guard: by the worker's own clock, from before it asked for the commit."""

@@ -41,7 +41,8 @@ CLOCKS_APART = 30.0
 
 
 class Call:
-    """A call as it truly is. ``listed_at`` is from when a list shows it, ``told_at`` from when its result is told."""
+    """A call as it truly is: taken, perhaps held in a queue until ``rings_at``, ended. ``listed_at`` is from when a
+    list shows it, ``told_at`` from when its result is told."""
 
     __slots__ = (
         "attempt_id",
@@ -52,19 +53,23 @@ class Call:
         "listed_at",
         "phone",
         "ref",
+        "rings_at",
         "taken_at",
         "told_at",
     )
 
-    def __init__(self, row: AttemptRow, call_id: str, now: float, rng: Random, lag: float, brief: float) -> None:
+    def __init__(self, row: AttemptRow, call_id: str, now: float, rng: Random, scenario: Scenario) -> None:
+        lag = scenario.rules.list_lag
         self.attempt_id = row.value.id
         self.ref = row.ref
         self.phone = row.phone
         self.call_id = call_id
         self.taken_at = now
+        self.rings_at = now + scenario.queue * rng.random() if scenario.queue else now
         chance = rng.random()
         self.disposition = next(outcome for outcome, up_to in OUTCOMES if chance < up_to)
-        self.ends_at = now + (rng.random() * 60.0 if rng.random() < brief else 300.0 + rng.random() * 900.0)
+        lasts = rng.random() * 60.0 if rng.random() < scenario.brief else 300.0 + rng.random() * 900.0
+        self.ends_at = self.rings_at + lasts
         self.listed_at = now + rng.random() * lag
         self.told_at = self.ends_at + rng.random() * lag
         self.left_out = False
@@ -108,11 +113,10 @@ class Provider:
     def __init__(self, scenario: Scenario, rng: Random, taken: Callable[[AttemptRow, Exchange, Call], None]) -> None:
         self.level = scenario.level
         self.rng = rng
-        self.lag = scenario.rules.list_lag
+        self.scenario = scenario
         self.faults = scenario.faults
         self.latest = scenario.latest
         self.left_out = scenario.left_out
-        self.brief = scenario.brief
         self.calls: list[Call] = []
         self.on_their_way: list[Exchange] = []
         self.empty_lists: list[tuple[float, float]] = []
@@ -156,7 +160,7 @@ class Provider:
         row = exchange.row
         if self.level == 1 and self._busy(row.phone, now):
             return conflict("already in the call queue")
-        call = Call(row, f"call-{len(self.calls) + 1}", now, self.rng, self.lag, self.brief)
+        call = Call(row, f"call-{len(self.calls) + 1}", now, self.rng, self.scenario)
         self.calls.append(call)
         self.taken(row, exchange, call)
         return placed(call.call_id if self.level != 1 else None)

@@ -8,6 +8,7 @@ from random import Random
 from campaign.domain.dispositions import Disposition
 from campaign.domain.line import PollSchedule
 from campaign.domain.plan import Caps, Hours, OnUnknown, Pace, Plan
+from campaign.policies.hours import AT_ONCE
 from campaign.policies.looking import LookRules
 
 MIDNIGHT = 1_795_046_400.0
@@ -20,6 +21,8 @@ LATEST = 340.0
 
 BEYOND = 1500.0
 """The same where the promise is broken (residual risk a)."""
+
+LONGEST_QUEUE = 600.0
 
 _RETRY = {
     Disposition.NO_ANSWER: (60.0, 300.0, 900.0),
@@ -87,6 +90,13 @@ class Scenario:
     """The share of calls that are over within a minute; a conflict is met only where the call before still lasts."""
     spite: float
     """How likely a claim is followed at once by an opt-out or a pause."""
+    queue: float
+    """Seconds for which the provider may hold a call before it rings. What it does not hold rings at once."""
+
+    @property
+    def margin(self) -> float:
+        """Before closing: for the queue, and for the request on its way."""
+        return self.queue + AT_ONCE
 
 
 Climate = Callable[[Scenario], Scenario]
@@ -131,6 +141,7 @@ def draw(rng: Random, *, beyond: bool = False) -> Scenario:
         left_out=0.3,
         brief=0.5 if level == 1 else 0.85,
         spite=rng.choice((0.0, 0.02, 0.05)),
+        queue=Random(start).choice((0.0, 120.0, LONGEST_QUEUE)) if watches_hours else 0.0,
     )
 
 

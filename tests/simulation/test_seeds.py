@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.simulation.climates import queueing
 from tests.simulation.run import Tally, run_many, run_seed
 
 SEEDS = int(os.environ.get("CAMPAIGN_SEEDS", "20000" if os.environ.get("CI") else "2000"))
@@ -57,6 +58,7 @@ IN_TWO_THOUSAND = {
     "probe": 15,
     "rescue": 100,
     "rings": 4000,
+    "rings from a queue": 100,
     "starts missed": 100,
     "targets of a retry batch": 30,
     "throttled": 40,
@@ -84,6 +86,14 @@ def test_every_path_was_walked(tally: Tally) -> None:
 
 def test_no_call_was_found_placed_that_had_been_proved_absent(tally: Tally) -> None:
     assert tally.seen["late placement"] == 0
+
+
+def test_no_call_rings_after_closing_that_its_provider_held_for_up_to_ten_minutes() -> None:
+    # Given worlds half an hour before closing, at a provider that queues
+    outcomes = [run_seed(seed, climate=queueing) for seed in range(max(200, SEEDS // 40))]
+    # Then every call that left rang while its window was open, and many had left
+    assert [(each.seed, each.violation) for each in outcomes if each.violation is not None] == []
+    assert sum(each.seen["rings from a queue"] for each in outcomes) > 3 * len(outcomes)
 
 
 def test_one_seed_is_one_story() -> None:

@@ -52,6 +52,7 @@ class World:
         self._fill(s)
         self.oracle = Oracle(self.database, self.providers)
         self.protocol = protocol(self.clock, self.database, dict.fromkeys(s.lines, s.rules), self.oracle)
+        self.protocol.margin = s.margin
         self.storm = Storm(self.clock, self.rng, s.storm_ends, s.freezes)
         self.machines = [Machine(n, s.risk, self.rng.choice(SKEWS)) for n in range(s.workers)]
         self.spite: Callable[[AttemptRow], None] = lambda row: None
