@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, itemgetter, ne
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, insert, select, update
@@ -95,14 +96,15 @@ def _write(
     changes: Iterable[tuple[Any, Any]],
 ) -> None:
     """One statement for all rows in which the same columns changed: the others' indexes are left alone."""
-    alike: dict[tuple[int, ...], list[list[Any]]] = {}
+    alike: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
     for before, after in changes:
         old, new = values_of(before), values_of(after)
-        which = tuple([i for i, value in enumerate(new) if value != old[i]])
+        which = tuple(compress(names, map(ne, new, old)))
         if which:
-            alike.setdefault(which, []).append([*(new[i] for i in which), after.id])
+            alike.setdefault(which, []).append(new)
     for which, rows in alike.items():
-        update_rows(connection, table, tuple(names[i] for i in which), rows)
+        told = itemgetter(*(names.index(name) for name in which), names.index("id"))
+        update_rows(connection, table, which, [told(row) for row in rows])
 
 
 def write_events(connection: Connection, rows: Sequence[dict[str, object]]) -> None:
