@@ -34,8 +34,9 @@ SPARE = 0.002
 LOOK = "local t = redis.call('TIME') return {t[1] .. string.format('%06d', t[2]), redis.call('GET', KEYS[1]) or ''}"
 
 # KEYS: the line's bucket, then one per want. ARGV: horizon, ttl, the line's interval, then per want its count and own
-# interval (0: none), in microseconds. Answers the time now, how long to wait (-1: everything given), and pairs of
-# (index of the want, start time), in microseconds since the epoch.
+# interval (0: none), in microseconds. Answers, as one text (a list's items cost more to read than a start time to
+# give), the time now, how long to wait (-1: everything given), and pairs of (index of the want, start time), in
+# microseconds since the epoch.
 SCRIPT = """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
@@ -80,7 +81,7 @@ for i = 1, #left do
     if wait < 0 or when < wait then wait = math.max(when, 0) end
   end
 end
-return {string.format('%.0f', now), string.format('%.0f', wait), unpack(given)}
+return string.format('%.0f %.0f ', now, wait) .. table.concat(given, ' ')
 """
 
 
@@ -110,17 +111,16 @@ class RedisThrottle:
         keys = [PREFIX + line, *(f"{PREFIX}{line}:{want.key}" for want in wants)]
         asked = self._monotonic()
         answer = await self._ask(SCRIPT, keys, _arguments(calls_per_second, wants))
-        return self._read([float(value) for value in answer], asked, self._monotonic())
+        return self._read([float(value) for value in answer.split()], asked, self._monotonic())
 
-    async def _ask(self, script: str, keys: Sequence[str], arguments: Sequence[int]) -> list[Any]:
+    async def _ask(self, script: str, keys: Sequence[str], arguments: Sequence[int]) -> Any:
         """EVAL and not EVALSHA: after a flush the first EVALSHA is an error, upon which fakeredis 2.40 hangs up. Redis
         keeps the compiled script either way, and it is asked for only a few times a second."""
         try:
-            answer: list[Any] = await self._redis.eval(script, len(keys), *keys, *arguments)
+            return await self._redis.eval(script, len(keys), *keys, *arguments)
         except (RedisError, OSError) as error:
             reason = type(error).__name__
             raise OutOfReach(f"the pace cannot be asked for: the broker does not answer ({reason})") from None
-        return answer
 
     def _read(self, answer: Sequence[float], asked: float, answered: float) -> Reservation:
         now, wait, *given = answer

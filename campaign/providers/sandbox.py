@@ -82,16 +82,18 @@ class Sandbox:
         return [_result(call, by_id) for call in calls]
 
     async def find(self, call: RememberedCall, canary: RememberedCall | None) -> Finding:
-        """By our id among the calls to the number. One query asks for the canary's number too, so it proves the form
-        in which numbers travel, the window of time and the list itself."""
+        """By our id among the calls to the number, or the first of them where that is lost. One query asks for the
+        canary's number too, so it proves the form in which numbers travel, the window of time and the list itself."""
         as_of = self._sender.now()
         listed = await self._listed(call, canary)
         if isinstance(listed, str):
             return answers.nothing_found(FindingKind.UNREACHABLE, as_of, listed)
-        for each in listed:
-            call_id = answers.usable_id(each.get("id"))
-            if call_id is not None and call.our_ref == each.get("ref"):
-                return Finding(FindingKind.FOUND, as_of, call_id, _report(each, call.attempt_id), "listed with our id")
+        ours = [each for each in listed if _may_be(each, call)]
+        if ours:
+            first = min(ours, key=_accepted_at)
+            return Finding(
+                FindingKind.FOUND, as_of, answers.usable_id(first.get("id")), _report(first, call.attempt_id)
+            )
         if canary is None or not any(_is(each, canary) for each in listed):
             return answers.nothing_found(FindingKind.BLIND, as_of, "the list does not show a call that is known")
         return answers.nothing_found(FindingKind.ABSENT, as_of, "the list shows a call that is known, and not this one")
@@ -147,9 +149,9 @@ class Sandbox:
 
 
 def _verdict(reply: Reply, call: OutboundCall, now: float) -> Verdict:
-    said = _error(reply)
-    raw = f"{reply.status}: {said}" if said else str(reply.status)
     body = answers.read_object(reply.body) or {}
+    said = answers.word(body.get("error"))
+    raw = f"{reply.status}: {said}" if said else str(reply.status)
     if reply.status in (200, 202):
         call_id = answers.usable_id(body.get("id"))
         return placed(call_id, raw) if call_id else unconfirmed("accepted without an id", raw)
@@ -173,6 +175,18 @@ def _calls(reply: Reply | Fault) -> list[dict[str, object]] | str:
     if not isinstance(calls, list):
         return f"no calls in the answer (HTTP {reply.status})"
     return [call for call in calls if isinstance(call, dict)]
+
+
+def _may_be(shown: Mapping[str, object], call: RememberedCall) -> bool:
+    call_id = answers.usable_id(shown.get("id"))
+    if call_id is None or call.lost_until is None:
+        return call_id is not None and shown.get("ref") == call.our_ref
+    recent = _accepted_at(shown) >= call.sent_at - CLOCKS_APART
+    return recent and call_id not in call.others and answers.same_number(call.phone, shown.get("to"))
+
+
+def _accepted_at(shown: Mapping[str, object]) -> float:
+    return answers.instant(shown.get("accepted_at")) or 0.0
 
 
 def _is(shown: Mapping[str, object], call: RememberedCall) -> bool:

@@ -118,7 +118,7 @@ def test_the_script_and_its_pure_twin_agree(
             wants = [Want(f"campaign:{i}", count, limit) for i, (count, limit) in enumerate(shape)]
             # When both are asked the same at the same time
             keys = [PREFIX + "line", *(f"{PREFIX}line:{want.key}" for want in wants)]
-            answer = await run(keys=keys, args=[*_arguments(rate, wants), round(now * 1e6)])
+            answer = (await run(keys=keys, args=[*_arguments(rate, wants), round(now * 1e6)])).split()
             exact = [Want(w.key, w.count, aimed(w.limit) if w.limit else None) for w in wants]
             grant = reserve(buckets, "line", aimed(rate), exact, now)
             buckets = grant.buckets
