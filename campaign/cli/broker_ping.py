@@ -2,9 +2,25 @@
 
 import socket
 import ssl
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from campaign.domain.errors import OutOfReach
+
+if TYPE_CHECKING:
+    from campaign.config import Settings
+
 WITHIN = 3.0
+
+
+def require_broker(settings: "Settings") -> None:
+    """Where a broker is configured, it must answer before a command begins what only workers can end.
+
+    Raises OutOfReach.
+    """
+    fault = ping(settings.broker_url) if settings.broker_url else None
+    if fault:
+        raise OutOfReach(fault)
 
 
 def ping(url: str) -> str | None:
@@ -14,7 +30,8 @@ def ping(url: str) -> str | None:
         with _connected(parts.hostname or "localhost", parts.port or 6379, tls=parts.scheme == "rediss") as link:
             return _dialogue(link, unquote(parts.username or ""), unquote(parts.password or ""))
     except (OSError, ValueError) as error:
-        return f"the broker at {parts.hostname}:{parts.port or 6379} does not answer ({_why(error)}); is it running?"
+        where = f"{parts.hostname}:{parts.port or 6379}"
+        return f"the broker {where} does not answer ({_why(error)}); check CAMPAIGN_BROKER_URL and that the server runs"
 
 
 def _connected(host: str, port: int, *, tls: bool) -> socket.socket:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from campaign.cli.broker_ping import require_broker
 from campaign.cli.command import Command, Session, json_flag, pass_session, yes_flag
 from campaign.cli.numbers_given import chosen_region
 from campaign.cli.output import ask, note, plural, print_json
@@ -85,6 +86,7 @@ def start_command(session: Session, campaign: str, yes: bool, as_json: bool) -> 
     from campaign.services import campaigns
 
     view = campaigns.get(session.store, campaign)
+    require_broker(session.settings)
     if view.state == "draft" and _rings_people(session, view.line):
         ask(f"Start {campaign!r}: its numbers will be called through line {view.line}.", yes=yes)
     _tell(campaigns.start(session.store, campaign), as_json, f"Started {campaign!r}.")

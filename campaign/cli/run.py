@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from campaign.cli.broker_ping import require_broker
 from campaign.cli.campaigns import chosen_line
 from campaign.cli.command import Command, Session, json_flag, pass_session, quiet_flag, yes_flag
 from campaign.cli.embedded import Embedded
@@ -84,6 +85,7 @@ def run_command(
             _rehearse(job, source, as_json=as_json, strict=given["strict"])
             return
         _check_folders(job)
+        require_broker(session.settings)
         if detach and session.settings.embedded and workers_seen(session.store) is None:
             raise UsageFault(
                 "--detach: nobody would dial; run `campaign up` in another terminal, or leave --detach out"

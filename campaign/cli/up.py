@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from campaign.cli.broker_ping import require_broker
 from campaign.cli.command import Command, Session, pass_session, quiet_flag
 from campaign.cli.embedded import Embedded
 from campaign.cli.output import note
@@ -22,6 +23,7 @@ def up_command(session: Session, quiet: bool) -> None:
     elsewhere, and this only watches.
     """
     session.lines  # noqa: B018 - whatever is wrong with them is said before anything starts
+    require_broker(session.settings)
     news = _News(session, quiet=quiet)
     try:
         if not session.settings.embedded:

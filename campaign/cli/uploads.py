@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
+from campaign.cli.broker_ping import require_broker
 from campaign.cli.command import Command, Session, json_flag, pass_session, quiet_flag
 from campaign.cli.output import note, on_terminal, plural, print_json
 from campaign.cli.vitals import workers_seen
@@ -88,6 +89,8 @@ def upload_command(
     with uploads.open_file(file) as source:
         if not given["region"] and view.region:  # said when the campaign was made: nearer than the settings
             reading = reading_from(session, {**given, "region": view.region})
+        uploads.preview(source, reading)
+        require_broker(session.settings)
         received = send(session, view.id, source, file, reading, quiet=quiet)
     if detach:
         print_json({"upload": received.id, "state": "received"}) if as_json else note("Stored; a worker reads it.")
@@ -121,7 +124,12 @@ def await_reading(session: Session, received: "ReceivedUpload", *, quiet: bool) 
     with bar("reading", received.bytes, quiet=quiet) as move:
         progress = uploads.upload_progress(session.store, received.id)
         if session.settings.embedded and progress.state is not UploadState.VISIBLE:
-            uploads.read_upload(session.store, received.id, on_progress=lambda p: move(p.bytes_read, p.bytes))
+            uploads.read_upload(
+                session.store,
+                received.id,
+                on_progress=lambda p: move(p.bytes_read, p.bytes),
+                key=session.erasure_key,
+            )
         progress = _when_read(session, received.id, move, quiet=quiet)
     if progress.state is UploadState.FAILED:
         raise UsageFault(f"the file could not be read: {progress.why}")

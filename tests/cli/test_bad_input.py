@@ -138,6 +138,27 @@ def test_a_home_that_cannot_be_made(cli: Cli) -> None:
     one_sentence(cli("list", environ={"CAMPAIGN_HOME": str(cli.folder / "file" / "home")}), 5, "CAMPAIGN_HOME")
 
 
+@pytest.mark.parametrize(
+    "words", [("run", "numbers.csv"), ("run", "numbers.csv", "--detach"), ("upload", "draft", "numbers.csv"), ("up",)]
+)
+def test_a_broker_out_of_reach_leaves_everything_as_it_was(cli: Cli, words: tuple[str, ...]) -> None:
+    # Given a draft, and a broker that has gone
+    cli.write("numbers.csv", NUMBERS)
+    assert cli("create", "draft").code == 0
+    database = {"CAMPAIGN_DATABASE_URL": f"sqlite:///{cli.home / 'campaign.sqlite'}"}
+    away = database | {"CAMPAIGN_BROKER_URL": f"redis://:hunter2@127.0.0.1:{free_port()}/0"}
+    # When a command would need workers, then it says so and has begun nothing
+    said = cli(*words, environ=away)
+    one_sentence(said, 5, "the broker", "does not answer", "CAMPAIGN_BROKER_URL")
+    assert "hunter2" not in said.err
+    assert cli.campaigns() == ["draft"]
+    assert cli("show", "draft", "--json").json["rows"]["read"] == 0
+    # And a campaign is not started for nobody to dial, though it may be looked at
+    assert cli("upload", "draft", "numbers.csv").code == 0
+    one_sentence(cli("start", "draft", environ=away), 5, "the broker")
+    assert cli("show", "draft", "--json", environ=away).json["state"] == "draft"
+
+
 def test_a_broker_out_of_reach_is_what_the_doctor_finds(cli: Cli) -> None:
     said = cli("doctor", "--json", environ={"CAMPAIGN_BROKER_URL": f"redis://:hunter2@127.0.0.1:{free_port()}/0"})
     assert said.code == 5
