@@ -4,25 +4,34 @@ Every fault of every source is reported at once, each with the key, where its va
 ``load_lines`` and ``load_plan`` read the other two files with the same manners.
 """
 
+import base64
+import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from campaign.domain.erasure import LEAST_KEY, ErasureKey
 from campaign.domain.errors import UsageFault
 from campaign.domain.line import Line
 from campaign.faults import nearest, read_toml, refuse
 from campaign.lines_file import read_lines, resolve_secret, url_fault
 from campaign.plan_file import build_plan, load_plan
 
-__all__ = ["KEYS", "Settings", "build_plan", "load_lines", "load_plan", "load_settings"]
+__all__ = [
+    "KEYS", "Settings", "build_plan", "kept_erasure_key", "load_lines", "load_plan", "load_settings",
+    "make_erasure_key",
+]  # fmt: skip
 
 CONFIG_NAME = "campaign.toml"
 LINES_NAME = "lines.toml"
 DATABASE_NAME = "campaign.sqlite"
+ERASURE_KEY_NAME = "erasure.key"
 SANDBOX_URL = "http://127.0.0.1:8777"
 
 
@@ -37,6 +46,7 @@ class Settings:
     region: str | None
     log_format: str
     sandbox_url: str
+    erasure_key: ErasureKey | None = None
 
     @property
     def embedded(self) -> bool:
@@ -107,6 +117,12 @@ def _sandbox_url(text: str, _folder: Path) -> str:
     return text
 
 
+def _erasure_key(text: str, _folder: Path) -> ErasureKey:
+    if len(text) < LEAST_KEY:
+        raise ValueError(f"too short for a key; write {LEAST_KEY} characters or more that nobody can guess")
+    return ErasureKey(text)
+
+
 KEYS: Mapping[str, Key] = {
     "home": Key("where embedded data live", _path),
     "database_url": Key("SQLAlchemy URL of the database", _database_url, secret=True),
@@ -114,6 +130,7 @@ KEYS: Mapping[str, Key] = {
     "lines": Key("path of the lines file", _lines_path),
     "region": Key("region of numbers written without a country code", _region),
     "log_format": Key("text or json", _log_format),
+    "erasure_key": Key("key with which erased numbers are hashed", _erasure_key, secret=True),
     "sandbox_url": Key("base URL of the built-in line `sandbox`", _sandbox_url),
 }
 """Every setting, by its name in ``campaign.toml``. In the environment it is CAMPAIGN_ and the name in capitals."""
@@ -132,6 +149,7 @@ def load_settings(
     values = {name: _value(name, one, environ, faults) for name, one in given.items()}
     refuse(faults)
     values.setdefault("home", _data_folder(environ) / "campaign")
+    values.setdefault("erasure_key", kept_erasure_key(values["home"]))
     return _settings(values, cwd, sys.stderr.isatty() if terminal is None else terminal)
 
 
@@ -158,7 +176,38 @@ def _settings(values: Mapping[str, Any], cwd: Path, terminal: bool) -> Settings:
         region=values.get("region"),
         log_format=values.get("log_format") or ("text" if terminal else "json"),
         sandbox_url=values.get("sandbox_url") or SANDBOX_URL,
+        erasure_key=values["erasure_key"],
     )
+
+
+def kept_erasure_key(home: Path) -> ErasureKey | None:
+    """The key that was made for this machine, if one was. Raises UsageFault for one that cannot be read."""
+    path = home / ERASURE_KEY_NAME
+    if not os.path.lexists(path):
+        return None
+    try:
+        return _erasure_key(resolve_secret(f"file:{path}", home, {}), home)
+    except ValueError as error:
+        raise UsageFault(f"the erasure key {path}: {error}") from None
+
+
+def make_erasure_key(home: Path) -> ErasureKey:
+    """This machine's key, made where there is none: a file of ``home`` that only its owner reads. Raises UsageFault."""
+    path = home / ERASURE_KEY_NAME
+    if (kept := kept_erasure_key(home)) is not None:
+        return kept
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=home, prefix=ERASURE_KEY_NAME) as fresh:  # made with mode 0600
+            fresh.write(base64.urlsafe_b64encode(os.urandom(32)).decode())
+            fresh.flush()
+            os.fsync(fresh.fileno())
+            with suppress(FileExistsError):  # whole or not at all, and the first one stays
+                os.link(fresh.name, path)
+    except OSError as error:
+        raise UsageFault(f"the erasure key {path} cannot be written ({error.strerror})") from None
+    made = kept_erasure_key(home)
+    assert made is not None, "it is never removed"
+    return made
 
 
 def _data_folder(environ: Mapping[str, str]) -> Path:

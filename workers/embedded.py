@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from fakeredis import TcpFakeServer
 
+from campaign.config import make_erasure_key
 from campaign.domain.errors import CampaignError
 from campaign.runtime import checked_lines, read_settings
 
@@ -43,6 +44,8 @@ def main() -> int:
         settings = read_settings(os.environ, Path.cwd())
         checked_lines(settings, os.environ)
         settings.home.mkdir(parents=True, exist_ok=True)
+        if settings.erasure_key is None:  # before a worker starts: the one that erases must not surprise it
+            make_erasure_key(settings.home)
     except (CampaignError, OSError) as error:
         return _say({"error": str(error)}, 2)
     with (settings.home / LOCK).open("a+") as lock:

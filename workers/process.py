@@ -217,6 +217,8 @@ def _name() -> str:
 def _make() -> Process:
     runtime = open_runtime(read_settings(os.environ, Path.cwd()), os.environ)
     logs.never_show(v.get_secret_value() for line in runtime.lines.values() for v in line.credentials.values())
+    if runtime.settings.erasure_key is not None:
+        logs.never_show([runtime.settings.erasure_key.secret])
     failpoints.arm_from_environment(os.environ)
     sys.setswitchinterval(SWITCH)
     gc.freeze()  # what was imported lives as long as we do; looking through it would hold up calls
@@ -244,6 +246,7 @@ async def _assemble(runtime: Runtime, loop: asyncio.AbstractEventLoop, threads: 
         new_ref=lambda: os.urandom(16).hex(),
         in_thread=run,
         stopping=must_stop,
+        erasure_key=runtime.settings.erasure_key,
     )
     return Process(runtime, loop, threads, outside, redis, _name())
 

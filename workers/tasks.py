@@ -76,7 +76,7 @@ def intake(upload: str) -> None:
     """Read an upload whose bytes are stored."""
     here = process.current()
     here.beat("intake")
-    uploads.read_upload(here.runtime.store, int(upload), lease=READ_LEASE)
+    uploads.read_upload(here.runtime.store, int(upload), lease=READ_LEASE, key=here.runtime.settings.erasure_key)
 
 
 def _carry_out(work: Callable[[LineHands], Coroutine[Any, Any, None]], line: str, role: str) -> None:

@@ -14,6 +14,7 @@ from campaign.domain.errors import NotPossible, OutOfReach
 
 if TYPE_CHECKING:
     from campaign.config import Settings
+    from campaign.domain.erasure import ErasureKey
     from campaign.domain.line import Line
     from campaign.storage.engine import Store
 
@@ -64,6 +65,13 @@ class Session:
         from campaign.runtime import checked_lines
 
         return checked_lines(self.settings, self.environ)
+
+    @property
+    def erasure_key(self) -> "ErasureKey | None":
+        """As configured; else this machine's own, which may have been made since this command began."""
+        from campaign.config import kept_erasure_key
+
+        return self.settings.erasure_key or kept_erasure_key(self.settings.home)
 
     def close(self) -> None:
         self.stack.close()

@@ -34,7 +34,7 @@ def add_command(session: Session, numbers: tuple[str, ...], reason: str, region:
     """Never call these numbers again, from this moment on. A call that is live runs out."""
     from campaign.services import do_not_call
 
-    done = do_not_call.add(session.store, _numbers(session, numbers, region), reason)
+    done = do_not_call.add(session.store, _numbers(session, numbers, region), reason, session.erasure_key)
     _tell(as_json, added=done.added, known=done.known, skipped=done.skipped, rejected=0)
 
 
@@ -50,7 +50,7 @@ def import_command(session: Session, file: Path, reason: str, as_json: bool, **g
 
     reading, rejected = reading_from(session, given), [0]
     with uploads.open_file(file) as source:
-        done = do_not_call.add(session.store, _phones(source, reading, rejected), reason)
+        done = do_not_call.add(session.store, _phones(source, reading, rejected), reason, session.erasure_key)
     _tell(as_json, added=done.added, known=done.known, skipped=done.skipped, rejected=rejected[0])
     if given["strict"] and rejected[0]:
         raise click.exceptions.Exit(3)

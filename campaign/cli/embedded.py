@@ -146,6 +146,7 @@ def child_environment(settings: Settings, environ: Mapping[str, str]) -> dict[st
         "CAMPAIGN_REGION": settings.region or "",
         "CAMPAIGN_LOG_FORMAT": settings.log_format,
         "CAMPAIGN_SANDBOX_URL": settings.sandbox_url,
+        "CAMPAIGN_ERASURE_KEY": settings.erasure_key.secret if settings.erasure_key else "",
         "PYTHONPATH": os.pathsep.join([_source_folder(), *filter(None, [environ.get("PYTHONPATH")])]),
         "PYTHONUNBUFFERED": "1",
     }

@@ -23,6 +23,8 @@ NAMES = (
     "intake.after_publish",
     "retry.before_commit",
     "retry.after_commit",
+    "erase.before_commit",
+    "erase.after_commit",
 )
 
 _armed: dict[str, Callable[[], None]] = {}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from campaign.domain.erasure import ERASED
 from campaign.domain.plan import Plan
 from campaign.policies import hours
 from campaign.policies.zones import zones_of
@@ -20,6 +21,7 @@ class Facts:
     listed: bool = False
     live_elsewhere: bool = False
     recent: tuple[float, ...] = ()
+    erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ def gate(phone: str, plan: Plan, facts: Facts, now: float, margin: float = hours
 
     ``margin`` is how many seconds the line may hold a call before it rings (infinite: nobody knows).
     """
+    if facts.erased:
+        return Skip(ERASED)
     if facts.listed:
         return Skip("do not call")
     closed = _hours(phone, plan, now, margin)

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from campaign.domain.calls import OutboundCall
 from campaign.domain.clock import CLOCKS_APART
+from campaign.domain.erasure import ErasureKey, is_erased
 from campaign.domain.failpoints import reach
 from campaign.domain.line import Line
 from campaign.domain.plan import Plan
+from campaign.domain.rows import LineHealth
 from campaign.domain.states import AttemptState
 from campaign.policies.endings import POISON_AFTER
 from campaign.policies.events import GivenBack
@@ -23,11 +25,14 @@ from campaign.policies.looking import LookRules
 from campaign.policies.pacing import HORIZON
 from campaign.policies.share import Demand, split
 from campaign.providers.registry import queue_margin
+from campaign.services import restoring, suppression
 from campaign.services.recording import record_in
+from campaign.services.restoring import NO_MEMORY, Memory
 from campaign.storage import attempt_rows, claims, line_rows
 from campaign.storage.attempt_rows import Hand
 from campaign.storage.claims import DueTarget, NewAttempt, RunningCampaign
 from campaign.storage.engine import Connection, Store
+from campaign.storage.newer_words import CLOSED
 
 log = logging.getLogger(__name__)
 
@@ -83,18 +88,40 @@ class Wish:
     turn: int = 0
 
 
-def claim(store: Store, line: Line, wish: Wish, new_ref: Callable[[], str]) -> Claim:
-    """Take due targets of the line's running campaigns, fairly shared, every gate passed."""
+def claim(
+    store: Store,
+    line: Line,
+    wish: Wish,
+    new_ref: Callable[[], str],
+    key: ErasureKey | None = None,
+    memory: Memory = NO_MEMORY,
+) -> Claim:
+    """Take due targets of the line's running campaigns, fairly shared, every gate passed. Without the ``key`` of the
+    numbers that were erased, if any were, nothing is claimed, nor from a database that has lost what is in ``memory``.
+    """
+    try:
+        return _claim(store, line, wish, new_ref, key, memory)
+    except suppression.ErasureKeyMissing as fault:
+        log.error("line %s: not dialling: %s", line.name, fault)
+        suppression.note_missing(store)
+        return Claim((), 0, False, line.calls_per_second)
+
+
+def _claim(
+    store: Store, line: Line, wish: Wish, new_ref: Callable[[], str], key: ErasureKey | None, memory: Memory
+) -> Claim:
     with store.write() as connection:
-        row = line_rows.lock_line(connection, line.name)
+        row = line_rows.lock_line(connection, line.name, memory.our_ref)
         now = store.now(connection)
+        if restoring.forbids(connection, memory, row.watch, now):
+            return Claim((), 0, False, line.calls_per_second)
         if abs(ahead := store.clock_ahead(now)) > CLOCKS_APART:
             log.error("line %s: not dialling: this machine's clock is %+.1f s off the database's", line.name, ahead)
             return Claim((), 0, False, line.calls_per_second)
         allowance = allow(row.health, wish.calls, now)
         pace = (row.calls_per_second or line.calls_per_second) * allowance.health.pace_factor
         room = row.max_in_flight or line.max_in_flight
-        found = _take(connection, line, replace(wish, calls=allowance.calls), room, now)
+        found = _take(connection, line, replace(wish, calls=allowance.calls), room, now, key)
         new = _new_attempts(found.passed, line, new_ref, now, allowance.probe)
         calls = _born(connection, line, new, found.campaigns, now)
         if allowance.health != row.health and (calls or not allowance.probe):
@@ -112,7 +139,7 @@ class _Found:
     full: bool = False
 
 
-def _take(connection: Connection, line: Line, wish: Wish, room: int, now: float) -> _Found:
+def _take(connection: Connection, line: Line, wish: Wish, room: int, now: float, key: ErasureKey | None) -> _Found:
     if wish.calls <= 0:
         return _Found()
     running = {c.id: c for c in claims.running_campaigns(connection, line.name) if c.id not in wish.resting}
@@ -127,7 +154,7 @@ def _take(connection: Connection, line: Line, wish: Wish, room: int, now: float)
         for campaign_id, share in split(wanted, demands, wish.turn).items()
         for target in (claims.due_targets(connection, campaign_id, now, share) if share else ())
     ]
-    passed = _through_gates(connection, line, running, due, now)
+    passed = _through_gates(connection, line, running, due, now, key)
     return _Found(running, _one_suspect(connection, line, passed, now), len(due))
 
 
@@ -158,13 +185,18 @@ def _demand(connection: Connection, campaign: RunningCampaign, wanted: int, wish
 
 
 def _through_gates(
-    connection: Connection, line: Line, campaigns: Mapping[int, RunningCampaign], due: Sequence[DueTarget], now: float
+    connection: Connection,
+    line: Line,
+    campaigns: Mapping[int, RunningCampaign],
+    due: Sequence[DueTarget],
+    now: float,
+    key: ErasureKey | None,
 ) -> list[DueTarget]:
     """Those that may ring now, at most one per number; the others are given their later due time or skipped."""
     if not due:
         return []
     asked = [(t.phone, campaigns[t.campaign_id].plan) for t in due]
-    answers = _gates(connection, line, asked, now, with_live=True)
+    answers = _gates(connection, line, asked, now, key, with_live=True)
     taken: set[str] = set()
     passed, waits, skips = [], [], []
     for target, answer in zip(due, answers, strict=True):
@@ -181,15 +213,23 @@ def _through_gates(
 
 
 def _gates(
-    connection: Connection, line: Line, asked: Sequence[tuple[str, Plan]], now: float, *, with_live: bool
+    connection: Connection,
+    line: Line,
+    asked: Sequence[tuple[str, Plan]],
+    now: float,
+    key: ErasureKey | None,
+    *,
+    with_live: bool,
 ) -> list[Gate]:
     phones = [phone for phone, _ in asked]
+    erased = suppression.erased_among(connection, key, phones).union(filter(is_erased, phones))
     listed = claims.listed(connection, phones)
     live = claims.live_phones(connection, phones) if with_live else set()
     capped = [phone for phone, plan in asked if plan.caps.per_day is not None]
     recent = claims.recent_sends(connection, capped, now - DAY) if capped else {}
     margin = queue_margin(line)
-    return [gate(p, plan, Facts(p in listed, p in live, recent.get(p, ())), now, margin) for p, plan in asked]
+    facts = {p: Facts(p in listed, p in live, recent.get(p, ()), p in erased) for p in phones}
+    return [gate(p, plan, facts[p], now, margin) for p, plan in asked]
 
 
 def _new_attempts(
@@ -226,38 +266,58 @@ def _claimed(attempt_id: int, attempt: NewAttempt, campaign: RunningCampaign) ->
 
 
 def confirm(
-    store: Store, line: Line, calls: Sequence[ClaimedCall], lease: float, rules: Mapping[str, LookRules]
+    store: Store,
+    line: Line,
+    calls: Sequence[ClaimedCall],
+    lease: float,
+    rules: Mapping[str, LookRules],
+    key: ErasureKey | None = None,
+    memory: Memory = NO_MEMORY,
 ) -> list[ClaimedCall]:
     """Commit `sending` for those of ``calls`` that are still ours and may still ring; only they may be sent.
 
-    The others are given back in the same transaction: to the time that a gate named, or at once.
+    The others are given back in the same transaction: to the time that a gate named, or at once. Raises
+    ErasureKeyMissing, and commits nothing, where ``key`` is not that of the numbers that were erased. What is committed
+    is kept in ``memory``.
     """
     reach("send.before_sending_commit")
     with store.write() as connection:
         hands = attempt_rows.lock_hands(connection, [c.attempt_id for c in calls])
         mine = [c for c in calls if _is_mine(hands.get(c.attempt_id), c)]
         now = store.now(connection)
-        back = _refusals(connection, line, mine, hands, now)
+        row = line_rows.read_line(connection, line.name, memory.our_ref)
+        health = CLOSED if restoring.forbids(connection, memory, row.watch, now) else row.health
+        back = _refusals(connection, line, health, mine, hands, now, key)
         going = [c for c in mine if c.attempt_id not in back]
         claims.set_sending(connection, [c.attempt_id for c in going], now, now + lease)
         if back:
             record_in(connection, store, rules, list(back.items()))
+    if going:
+        memory.committed(row.watch, going[-1].call.our_ref, now)
     reach("send.after_sending_commit")
     return going
 
 
 def _is_mine(hand: Hand | None, call: ClaimedCall) -> bool:
-    return hand is not None and hand.token == call.token and hand.state is AttemptState.CLAIMED
+    """A database that lost its last commits gives their ids away again: the reference tells."""
+    if hand is None or hand.our_ref != call.call.our_ref:
+        return False
+    return hand.token == call.token and hand.state is AttemptState.CLAIMED
 
 
 def _refusals(
-    connection: Connection, line: Line, mine: Sequence[ClaimedCall], hands: Mapping[int, Hand], now: float
+    connection: Connection,
+    line: Line,
+    health: LineHealth,
+    mine: Sequence[ClaimedCall],
+    hands: Mapping[int, Hand],
+    now: float,
+    key: ErasureKey | None,
 ) -> dict[int, GivenBack]:
     """Those that must not ring after all, and what becomes of them."""
     running = {c.id: c for c in claims.running_campaigns(connection, line.name)}
-    health = line_rows.read_line(connection, line.name).health
     asked = [(c.call.phone, running[c.campaign_id].plan if c.campaign_id in running else _NO_PLAN) for c in mine]
-    answers = _gates(connection, line, asked, now, with_live=False)
+    answers = _gates(connection, line, asked, now, key, with_live=False)
     return {
         call.attempt_id: _given_back(call, answer)
         for call, answer in zip(mine, answers, strict=True)

@@ -149,7 +149,9 @@ class Dialer:
         self._turn += 1
         outside = self.outside
         wish = Wish(wanted, self._held_by_campaign(), self._at_rest(), self._turn)
-        found: Claim = await outside.in_thread(claim, outside.store, self.line, wish, outside.new_ref)
+        found: Claim = await outside.in_thread(
+            claim, outside.store, self.line, wish, outside.new_ref, outside.erasure_key, outside.memory
+        )
         self._pace = found.calls_per_second
         self._behind = room > BATCH and len(found.calls) == wanted
         self._held.extend(_Held(call) for call in found.calls)
@@ -257,8 +259,8 @@ class Dialer:
         fresh = [held.call for _, held in window if held.committed is None]
         try:
             lease = outside.rules[self.line.name].lease
-            confirming = (confirm, outside.store, self.line, fresh, lease, outside.rules)
-            going = await outside.in_thread(*confirming) if fresh else []
+            knowing = (outside.rules, outside.erasure_key, outside.memory)
+            going = await outside.in_thread(confirm, outside.store, self.line, fresh, lease, *knowing) if fresh else []
         except Exception as error:  # the commit is not known to have happened: then nothing may be sent
             log.warning("line %s: `sending` was not committed (%s)", self.line.name, type(error).__name__)
             for _, held in window:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from campaign.domain.erasure import ErasureKey
+from campaign.services import suppression
 from campaign.storage import dnc, events, targets
 from campaign.storage.engine import Store
 
@@ -32,12 +34,16 @@ class Listed:
     added_at: float
 
 
-def add(store: Store, phones: Iterable[str], reason: str = "") -> Added:
-    """List numbers, streaming: a transaction for every 5,000. A call that is live at this moment runs out."""
+def add(store: Store, phones: Iterable[str], reason: str = "", key: ErasureKey | None = None) -> Added:
+    """List numbers, streaming: a transaction for every 5,000. A call that is live at this moment runs out.
+
+    Numbers that were erased are known already and are not written down again; ``key`` tells them. Raises UsageFault
+    where it is not theirs.
+    """
     total = Added(0, 0, 0)
     stream = iter(phones)
     while some := list(islice(stream, _BATCH)):
-        total += _add_some(store, some, reason)
+        total += _add_some(store, some, reason, key)
     return total
 
 
@@ -72,11 +78,12 @@ def list_numbers(store: Store) -> Iterator[Listed]:
         after = rows[-1]["phone"]
 
 
-def _add_some(store: Store, phones: Sequence[str], reason: str) -> Added:
+def _add_some(store: Store, phones: Sequence[str], reason: str, key: ErasureKey | None) -> Added:
     unique = list(dict.fromkeys(phones))
     with store.write() as connection:
         now = store.now(connection)
-        added = dnc.add(connection, unique, reason, now)
+        erased = suppression.erased_among(connection, key, unique)
+        added = dnc.add(connection, [phone for phone in unique if phone not in erased], reason, now)
         skipped = targets.skip_numbers(connection, unique, targets.DO_NOT_CALL, now)
         events.record(connection, now, "dnc_added", detail={"numbers": added, "skipped": skipped})
     return Added(added, len(unique) - added, skipped)

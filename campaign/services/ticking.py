@@ -7,7 +7,7 @@ from math import ceil
 
 from campaign.domain.states import AttemptState
 from campaign.policies.looking import LookRules
-from campaign.services import campaigns, retry_batches, sweeping
+from campaign.services import campaigns, erasing, reconciling, retry_batches, sweeping
 from campaign.storage import attempt_rows, claims, inbox, line_rows, process_rows, uploads
 from campaign.storage.engine import Store
 
@@ -39,6 +39,8 @@ def tick(store: Store, rules: Mapping[str, LookRules], paces: Mapping[str, float
     _each(
         lambda: sweeping.sweep(store, rules),
         lambda: retry_batches.fire_due(store),
+        lambda: reconciling.raise_doubts(store, rules),
+        lambda: erasing.work_off(store),
         lambda: campaigns.complete_finished(store),
     )
     return orders(store, paces or {})

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+from campaign.domain.erasure import ErasureKey
 from campaign.domain.errors import UsageFault
 from campaign.domain.failpoints import reach
 from campaign.domain.states import TargetState, UploadState
@@ -11,7 +12,8 @@ from campaign.intake.reading import Reading
 from campaign.intake.rows import GoodRow, read_rows
 from campaign.intake.sheet import RejectedRow
 from campaign.intake.text import HEAD
-from campaign.storage import campaigns, events, uploads
+from campaign.services import suppression
+from campaign.storage import campaigns, erasures, events, uploads
 from campaign.storage.engine import Connection, DataError, Store
 from campaign.storage.uploads import Hold
 
@@ -42,13 +44,18 @@ class _TakenOver(Exception):
 
 
 def read_claimed(
-    store: Store, hold: Hold, lease: float, batch: int, on_progress: Callable[[Progress], None] | None
+    store: Store,
+    hold: Hold,
+    lease: float,
+    batch: int,
+    on_progress: Callable[[Progress], None] | None,
+    key: ErasureKey | None = None,
 ) -> None:
     """To `visible`, or to `failed` with the reason; or to nothing, where the upload was taken over meanwhile."""
     try:
         if hold.token > READ_AT_MOST:
             raise UsageFault("reading it was begun again and again and never came to an end; see the workers' logs")
-        _Reader(store, hold, lease, on_progress or (lambda _: None)).run(batch)
+        _Reader(store, hold, lease, on_progress or (lambda _: None), key).run(batch)
     except _TakenOver:
         return
     except UsageFault as fault:
@@ -87,11 +94,16 @@ class _Batch:
 
 
 class _Reader:
-    def __init__(self, store: Store, hold: Hold, lease: float, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, store: Store, hold: Hold, lease: float, on_progress: Callable[[Progress], None], key: ErasureKey | None
+    ) -> None:
         self._store = store
         self._hold = hold
         self._lease = lease
         self._on_progress = on_progress
+        self._key = key
+        self._region = Reading.from_json(hold.reading).region
+        self._met_erased = False
         self._bytes_read = 0
         self._progress = Progress(hold.bytes)
 
@@ -140,8 +152,11 @@ class _Reader:
         done = self._progress
         with self._store.write() as connection:
             self._keep(connection, lease_until=self._store.now(connection) + self._lease)
-            new = uploads.stage(connection, [_staged(self._hold.id, row) for row in batch.good])
-            uploads.reject(connection, [_reject(self._hold.id, row) for row in batch.rejected])
+            good, met = suppression.suppress_rows(connection, self._key, batch.good)
+            rejected = suppression.empty_rejects(connection, self._key, batch.rejected, self._region)
+            self._met_erased |= met
+            new = uploads.stage(connection, [_staged(self._hold.id, row) for row in good])
+            uploads.reject(connection, [_reject(self._hold.id, row) for row in rejected])
             done = replace(
                 done,
                 bytes_read=self._bytes_read,
@@ -171,7 +186,9 @@ class _Reader:
                 state=UploadState.VISIBLE,
             )
             self._keep(connection, **_counts(done), state=done.state, visible_at=now)
-            if made:
+            if self._met_erased:
+                made -= erasures.skip_published(connection, hold.id, now)
+            if made > 0:
                 campaigns.wake(connection, hold.campaign_id)
             if made >= _MANY:
                 uploads.refresh_statistics(connection)

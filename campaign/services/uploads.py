@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from campaign.domain.erasure import ErasureKey
 from campaign.domain.errors import NotFound, NotPossible, UsageFault
 from campaign.domain.states import CampaignState, UploadState
 from campaign.intake.layout import Layout, layout_of
@@ -193,16 +194,22 @@ def _still_ours(connection: Connection, upload_id: int, token: int, **values: ob
 
 
 def read_next(
-    store: Store, *, lease: float = 60.0, batch: int = 5000, on_progress: Callable[[Progress], None] | None = None
+    store: Store,
+    *,
+    lease: float = 60.0,
+    batch: int = 5000,
+    on_progress: Callable[[Progress], None] | None = None,
+    key: ErasureKey | None = None,
 ) -> int | None:
-    """Read the oldest upload that waits, to its end. Its id, or None where nothing waits. ``lease`` in seconds.
+    """Read the oldest upload that waits, to its end. Its id, or None where nothing waits. ``lease`` in seconds;
+    ``key`` tells who was erased.
 
     What is wrong with the file ends as state `failed` with the reason, not as an exception.
     """
     with store.read() as connection:
         if not uploads.waiting(connection, store.now(connection)):
             return None
-    return _read(store, None, lease, batch, on_progress)
+    return _read(store, None, lease, batch, on_progress, key)
 
 
 def read_upload(
@@ -212,14 +219,20 @@ def read_upload(
     lease: float = 60.0,
     batch: int = 5000,
     on_progress: Callable[[Progress], None] | None = None,
+    key: ErasureKey | None = None,
 ) -> Progress:
     """The same for one upload. Where it is read already, or by somebody else right now, it is left alone."""
-    _read(store, upload_id, lease, batch, on_progress)
+    _read(store, upload_id, lease, batch, on_progress, key)
     return upload_progress(store, upload_id)
 
 
 def _read(
-    store: Store, upload_id: int | None, lease: float, batch: int, on_progress: Callable[[Progress], None] | None
+    store: Store,
+    upload_id: int | None,
+    lease: float,
+    batch: int,
+    on_progress: Callable[[Progress], None] | None,
+    key: ErasureKey | None,
 ) -> int | None:
     with store.write() as connection:
         now = store.now(connection)
@@ -227,7 +240,7 @@ def _read(
         hold = uploads.claim(connection, now, now + lease, upload_id)
     if hold is None:
         return None
-    read_claimed(store, hold, lease, batch, on_progress)
+    read_claimed(store, hold, lease, batch, on_progress, key)
     return hold.id
 
 

@@ -10,9 +10,10 @@ from campaign.domain.calls import CallReport, ReportStatus, WebhookDelivery
 from campaign.domain.line import Line
 from campaign.policies.events import Reported
 from campaign.providers.port import Provider
+from campaign.services import suppression
 from campaign.services.outside import Outside
 from campaign.services.recording import record_in
-from campaign.storage import attempt_rows, events, inbox
+from campaign.storage import attempt_rows, erasures, events, inbox
 from campaign.storage.engine import Connection, Store
 from campaign.storage.inbox import StoredDelivery
 
@@ -93,6 +94,9 @@ class InboxReader:
                 inbox.again(connection, stored.id, now + 2.0 ** (stored.tries - 1), "no attempt matches yet")
             else:
                 inbox.handled(connection, stored.id, _outcome(reports, lost))
+                query = json.dumps(stored.query)
+                if suppression.concerns_erased(connection, self.outside.erasure_key, matched, stored.body, query):
+                    erasures.forget_delivery(connection, stored.id)
                 if lost:
                     detail = {"delivery": stored.id, "reports": lost}
                     events.record(connection, now, "orphan_result", line=self.line.name, detail=detail)

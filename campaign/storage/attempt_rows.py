@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Table, func, insert, select, update
 
 from campaign.domain.calls import RememberedCall
 from campaign.domain.dispositions import Disposition
+from campaign.domain.erasure import MARK
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
 from campaign.domain.verdicts import VerdictKind
@@ -171,6 +172,7 @@ def canary(connection: Connection, line: str, before: float) -> RememberedCall |
         select(*_REMEMBERED)
         .where(attempts.c.line == line, attempts.c.call_id.is_not(None), attempts.c.state == AttemptState.ENDED)
         .where(attempts.c.ended_at < before, attempts.c.disposition != Disposition.UNKNOWN)
+        .where(~attempts.c.phone.startswith(MARK))  # it must be asked for by its number
         .order_by(attempts.c.id.desc())
         .limit(1)
     )

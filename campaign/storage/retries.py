@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, exists, func, insert, select, update
 
 from campaign.domain.dispositions import Disposition
+from campaign.domain.erasure import MARK
 from campaign.domain.states import TargetState
 from campaign.storage.schema import campaigns, do_not_call, retry_batches, retry_fires, targets
 from campaign.storage.upsert import insert_new
@@ -85,8 +86,9 @@ def begin_round(
 ) -> int:
     """Every done target with one of ``dispositions`` waits again, due now, with the plan's rules from their start.
 
-    Numbers on the do-not-call list keep their result. The disposition stays until a new one replaces it: a true result
-    that comes late for an ``unknown`` must still find the target it belongs to, and stop this round.
+    Numbers on the do-not-call list, and people who were erased, keep their result. The disposition stays until a new
+    one replaces it: a true result that comes late for an ``unknown`` must still find the target it belongs to, and stop
+    this round.
     """
     listed = exists().where(do_not_call.c.phone == targets.c.phone)
     chosen = update(targets).where(
@@ -94,6 +96,7 @@ def begin_round(
         targets.c.state == TargetState.DONE,
         targets.c.disposition.in_(sorted(dispositions)),
         ~listed,
+        ~targets.c.phone.startswith(MARK),
     )
     again = chosen.values(
         state=TargetState.WAITING,

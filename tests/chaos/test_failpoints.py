@@ -1,7 +1,8 @@
 """Every failpoint times {kill, raise, delay}, on real processes, real Redis and PostgreSQL; the ledger is the judge.
 
 A case is a whole campaign: a file is read by the worker, dialled, polled, doubted, settled, and tried again by a retry
-batch. One stage's failpoints are armed at once, each for its first passage only; every one must have been passed.
+batch, while somebody else is being erased. One stage's failpoints are armed at once, each for its first passage only;
+every one must have been passed.
 """
 
 import io
@@ -15,9 +16,10 @@ import pytest
 
 from campaign.domain import failpoints
 from campaign.domain.dispositions import Disposition
+from campaign.domain.erasure import ErasureKey
 from campaign.domain.plan import Plan
 from campaign.intake.reading import Reading
-from campaign.services import campaigns, retry_batches, uploads
+from campaign.services import campaigns, erasing, retry_batches, uploads
 from tests.chaos.lab import LINE, Lab, lab
 from tests.chaos.processes import ROOT
 from tests.chaos.verdict import Verdict, judge
@@ -34,6 +36,8 @@ HOW_MANY = 20
 NAME = "recall"
 PLAN = Plan(retry={}, max_attempts=3)
 WITHIN = 120.0
+KEY = ErasureKey("a key that every process has")
+SOMEBODY = "+14155550199"
 
 QUICK = {
     "timeout": "1s",
@@ -103,12 +107,14 @@ def _run(case: tuple[str, str], redis: RedisServer, postgres: PostgresServer, fo
     options = {"mix": "answered=60,busy=40", "faults": list(TROUBLE)}
     with lab(folder, redis, url, options, QUICK) as here:
         _upload(here)
-        here.worker("worker", 2, CAMPAIGN_FAILPOINT=armed)
+        erasing.ask(here.store, KEY, [SOMEBODY])
+        here.worker("worker", 2, CAMPAIGN_FAILPOINT=armed, CAMPAIGN_ERASURE_KEY=KEY.secret)
         here.beat()
         completed = here.wait(lambda: here.completed() and len(here.states()) > 0, WITHIN)
         retry_batches.plan_batch(here.store, NAME, ["busy"])
         fired = here.wait(lambda: _fires(here) == 1, 20.0)
         completed = completed and fired and here.wait(here.completed, WITHIN)
+        completed = completed and here.wait(lambda: erasing.standing(here.store, KEY).waiting == 0, WITHIN)
         verdict = judge(here.store, here.simulator.ledger("calls"), (Disposition.BUSY,))
         passed = {name for name in names if (folder / name).exists()}
         return Result(verdict, passed, _fires(here), completed, here.logs() + str(here.target_states()))
