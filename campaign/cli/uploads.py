@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import click
 
+from campaign.cli.broker_ping import require_broker
 from campaign.cli.command import Command, Session, json_flag, pass_session, quiet_flag
 from campaign.cli.output import note, on_terminal, plural, print_json
 from campaign.cli.vitals import workers_seen
@@ -88,6 +89,8 @@ def upload_command(
     with uploads.open_file(file) as source:
         if not given["region"] and view.region:  # said when the campaign was made: nearer than the settings
             reading = reading_from(session, {**given, "region": view.region})
+        uploads.preview(source, reading)
+        require_broker(session.settings)
         received = send(session, view.id, source, file, reading, quiet=quiet)
     if detach:
         print_json({"upload": received.id, "state": "received"}) if as_json else note("Stored; a worker reads it.")
