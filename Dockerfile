@@ -6,7 +6,7 @@ COPY requirements/build.txt requirements/run.txt requirements/
 RUN python -m venv /app \
     && /app/bin/pip install --quiet --require-hashes --requirement requirements/build.txt \
     && /app/bin/uv pip install --quiet --require-hashes --requirement requirements/run.txt
-COPY pyproject.toml celeryconfig.py ./
+COPY pyproject.toml celeryconfig.py README.md ./
 COPY campaign campaign
 COPY workers workers
 RUN /app/bin/pip install --quiet --no-deps --no-build-isolation --no-index . \

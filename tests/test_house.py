@@ -143,7 +143,7 @@ def test_a_wheel_carries_everything_that_runs(tmp_path: Path) -> None:
     # Given a copy of the sources, since a build writes beside them
     for name in ("campaign", "workers"):
         shutil.copytree(name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "celeryconfig.py"):
+    for name in ("pyproject.toml", "celeryconfig.py", "README.md"):
         shutil.copy(name, tmp_path)
     # When it is built with what is installed
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -152,9 +152,16 @@ def test_a_wheel_carries_everything_that_runs(tmp_path: Path) -> None:
     )
     assert said.returncode == 0, said.stderr
     # Then every file that git knows in the packages is inside
-    inside = set(ZipFile(next(tmp_path.glob("campaign-*.whl"))).namelist())
+    wheel = ZipFile(next(tmp_path.glob("campaign-*.whl")))
+    inside = set(wheel.namelist())
     ours = {str(path) for path in tracked() if path.parts[0] in ("campaign", "workers", "celeryconfig.py")}
     none([f"{name} is missing in the wheel" for name in sorted(ours - inside)])
+    # And it introduces itself with the README, which the image's builder is given too
+    metadata = wheel.read(next(name for name in inside if name.endswith("METADATA"))).decode()
+    assert "Description-Content-Type: text/markdown" in metadata
+    assert "## Two commands" in metadata
+    assert "README.md" in Path("Dockerfile").read_text()
+    assert "!README.md" in Path(".dockerignore").read_text().splitlines()
 
 
 def quiet() -> dict[str, str]:
