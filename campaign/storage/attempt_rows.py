@@ -15,6 +15,7 @@ from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
 from campaign.domain.verdicts import VerdictKind
 from campaign.storage.bulk import one_of, update_rows
+from campaign.storage.newer_words import readable
 from campaign.storage.schema import attempts, events, targets
 
 _ATTEMPT_FIELDS = tuple(f.name for f in fields(Attempt))
@@ -42,14 +43,15 @@ class Pair:
 
 
 def lock_pairs(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, Pair]:
-    """By attempt id, locked until the transaction ends. Ids that do not exist are absent."""
+    """By attempt id, locked until the transaction ends. Ids that do not exist are absent, and rows that this version
+    cannot read."""
     extra = [attempts.c.campaign_id, attempts.c.line, attempts.c.phone]
     query = select(*_ATTEMPT, *extra).where(one_of(connection, attempts.c.id, attempt_ids)).order_by(attempts.c.id)
-    rows = [(_attempt(row), *row[-3:]) for row in connection.execute(query.with_for_update()).all()]
+    rows = readable(connection.execute(query.with_for_update()), lambda row: (_attempt(row), *row[-3:]))
     wanted = sorted({attempt.target_id for attempt, *_ in rows})
     locked = select(*_TARGET).where(one_of(connection, targets.c.id, wanted)).order_by(targets.c.id).with_for_update()
-    by_id = {target.id: target for target in map(_target, connection.execute(locked).all())}
-    return {attempt.id: Pair(attempt, by_id[attempt.target_id], *others) for attempt, *others in rows}
+    by_id = {target.id: target for target in readable(connection.execute(locked), _target)}
+    return {a.id: Pair(a, by_id[a.target_id], *others) for a, *others in rows if a.target_id in by_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,11 @@ def lock_hands(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, 
         .order_by(attempts.c.id)
         .with_for_update(of=attempts)
     )
-    rows = connection.execute(query).all()
-    return {i: Hand(token, AttemptState(state), Disposition.ANSWERED in tally) for i, token, state, tally in rows}
+    hands = readable(
+        connection.execute(query),
+        lambda row: (row[0], Hand(row[1], AttemptState(row[2]), Disposition.ANSWERED in row[3])),
+    )
+    return dict(hands)
 
 
 def write_attempts(connection: Connection, changes: Iterable[tuple[Attempt, Attempt]]) -> None:

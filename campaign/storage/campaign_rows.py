@@ -6,13 +6,14 @@ from sqlalchemy import Connection, insert, select, update
 
 from campaign.domain.plan import Plan
 from campaign.domain.states import CampaignState
+from campaign.storage.newer_words import plan_for_recording
 from campaign.storage.schema import campaigns, events
 
 
 def plans(connection: Connection, campaign_ids: Iterable[int]) -> dict[int, Plan]:
-    """By campaign id."""
+    """By campaign id, as far as this version can read them."""
     query = select(campaigns.c.id, campaigns.c.plan).where(campaigns.c.id.in_(sorted(campaign_ids)))
-    return {row.id: Plan.model_validate(row.plan) for row in connection.execute(query)}
+    return {row.id: plan_for_recording(row.plan) for row in connection.execute(query)}
 
 
 def pause_running(connection: Connection, campaign_id: int, why: str, now: float) -> bool:

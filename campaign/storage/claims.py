@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, literal, sele
 from campaign.domain.plan import Plan
 from campaign.domain.states import LIVE_ATTEMPT_STATES, AttemptState, CampaignState, TargetState
 from campaign.storage.bulk import document, given, one_of
+from campaign.storage.newer_words import plan_for_dialling
 from campaign.storage.schema import attempts, campaigns, do_not_call, targets
 from campaign.storage.upsert import insert_new
 
@@ -50,7 +51,8 @@ def running_campaigns(connection: Connection, line: str) -> list[RunningCampaign
         .order_by(campaigns.c.id)
         .with_for_update(read=True)
     )
-    return [RunningCampaign(row.id, row.name, Plan.model_validate(row.plan)) for row in connection.execute(query)]
+    read = [(row.id, row.name, plan_for_dialling(row.id, row.plan)) for row in connection.execute(query)]
+    return [RunningCampaign(id_, name, plan) for id_, name, plan in read if plan is not None]
 
 
 def count_live(connection: Connection, line: str) -> int:

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from campaign.domain.rows import LineHealth
 from campaign.domain.states import LineState
+from campaign.storage.newer_words import CLOSED, state_of_line
 from campaign.storage.schema import lines
 from campaign.storage.upsert import insert_new
 
@@ -42,13 +43,17 @@ def insert_missing(connection: Connection, names: list[str]) -> None:
 
 
 def write_health(connection: Connection, name: str, health: LineHealth) -> None:
-    """Call with the row locked."""
-    connection.execute(update(lines).where(lines.c.name == name).values(asdict(health)))
+    """Call with the row locked. A state that a newer version has given the line stays."""
+    known = lines.c.state.in_(sorted(LineState))
+    connection.execute(update(lines).where(lines.c.name == name, known).values(asdict(health)))
 
 
 def _line_row(row: Row) -> LineRow:  # type: ignore[type-arg]
+    state = state_of_line(row.state)
+    if state is None:
+        return LineRow(row.name, CLOSED, row.calls_per_second, row.max_in_flight)
     health = LineHealth(
-        state=LineState(row.state),
+        state=state,
         why=row.why,
         not_before=row.not_before,
         pace_factor=row.pace_factor,
