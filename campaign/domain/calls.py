@@ -24,7 +24,10 @@ class OutboundCall:
 
 @dataclass(frozen=True, slots=True)
 class RememberedCall:
-    """An attempt of ours as needed to ask the provider about it. ``sent_at`` is when the request left."""
+    """An attempt of ours as needed to ask the provider about it. ``sent_at`` is when the request left. ``others`` are
+    the provider's ids of calls to the number that are other attempts of ours: who looks by number and time passes them
+    over.
+    """
 
     attempt_id: int
     our_ref: str
@@ -32,6 +35,7 @@ class RememberedCall:
     call_id: str | None
     sent_at: float
     caller_id: str | None = None
+    others: frozenset[str] = frozenset()
 
 
 class ReportStatus(StrEnum):

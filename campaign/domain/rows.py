@@ -34,6 +34,11 @@ class Attempt:
     answered_at: float | None = None
     talk_seconds: int | None = None
 
+    @property
+    def out_since(self) -> float:
+        """From when on its request may be out: no call of it can have begun earlier."""
+        return self.sent_at if self.sent_at is not None else self.claimed_at
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

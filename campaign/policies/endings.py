@@ -1,6 +1,7 @@
 """How an attempt ends and what its target is then: the small moves that :mod:`lifecycle` is made of."""
 
 from dataclasses import replace
+from typing import Any
 
 from campaign.domain.dispositions import Disposition
 from campaign.domain.plan import Plan
@@ -13,6 +14,12 @@ POISON_AFTER = 3
 """Workers that may die with the same target in hand before it is held for a person."""
 
 
+def closed(attempt: Attempt, state: AttemptState, ended_at: float, **told: Any) -> Attempt:
+    """Out of every hand and off every list of what is looked after. ``told`` are further columns to set."""
+    told |= {"state": state, "ended_at": ended_at, "token": attempt.token + 1}
+    return replace(attempt, lease_until=None, next_look_at=None, **told)
+
+
 def end(
     attempt: Attempt,
     target: Target,
@@ -23,19 +30,10 @@ def end(
     now: float,
 ) -> Step:
     counted = count(target, attempt, now)
-    closed = replace(
-        attempt,
-        state=state,
-        token=attempt.token + 1,
-        lease_until=None,
-        next_look_at=None,
-        counted=True,
-        disposition=disposition,
-        ended_at=ended_at,
-    )
+    over = closed(attempt, state, ended_at, counted=True, disposition=disposition)
     if target.attempt_id != attempt.id:
-        return Step(closed, counted, note="late_result")
-    return Step(closed, after(counted, disposition, plan, ended_at, now))
+        return Step(over, counted, note="late_result")
+    return Step(over, after(counted, disposition, plan, ended_at, now))
 
 
 def after(target: Target, disposition: Disposition, plan: Plan, ended_at: float, now: float) -> Target:
@@ -51,8 +49,7 @@ def after(target: Target, disposition: Disposition, plan: Plan, ended_at: float,
         case Done(reason):
             return done(target, disposition, reason, now)
         case Hold(reason):
-            held = replace(target, state=TargetState.HELD, due_at=None, attempt_id=None)
-            return replace(held, disposition=disposition, reason=reason)
+            return held(replace(target, disposition=disposition), reason)
 
 
 def overtaken(target: Target, disposition: Disposition, now: float) -> Target:
@@ -91,6 +88,10 @@ def waiting(target: Target, due_at: float, reason: str) -> Target:
     return replace(target, state=TargetState.WAITING, due_at=due_at, reason=reason, attempt_id=None)
 
 
+def held(target: Target, reason: str) -> Target:
+    return replace(target, state=TargetState.HELD, due_at=None, reason=reason, attempt_id=None)
+
+
 def skipped(target: Target, reason: str, now: float) -> Target:
     return replace(target, state=TargetState.SKIPPED, due_at=None, reason=reason, attempt_id=None, ended_at=now)
 
@@ -111,10 +112,4 @@ def freed(target: Target, now: float, reason: str) -> Target:
     """Due again, unless workers keep dying over it."""
     if target.rescues < POISON_AFTER or target.tally.get(Disposition.ANSWERED):
         return free(target, now, reason, now)
-    return replace(
-        target,
-        state=TargetState.HELD,
-        due_at=None,
-        attempt_id=None,
-        reason=f"{target.rescues} workers died with it in hand; look at their logs, then `campaign settle`",
-    )
+    return held(target, f"{target.rescues} workers died with it in hand; look at their logs, then `campaign settle`")

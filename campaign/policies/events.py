@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from campaign.domain.calls import CallReport, Finding
 from campaign.domain.rows import Attempt, Target
+from campaign.domain.states import AttemptState
 from campaign.domain.verdicts import Verdict
 from campaign.policies.line_health import Signal
 
@@ -33,9 +34,10 @@ class LeaseRanOut:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A poll or a webhook said something about the call."""
+    """A poll or, where nobody had ``asked``, a webhook said something about the call."""
 
     report: CallReport
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +73,8 @@ class Step:
 
 
 NOTHING = Step()
+
+
+def holds(attempt: Attempt, token: int, *states: AttemptState) -> bool:
+    """Does an event with this token come from the hand that has the attempt now, in one of ``states``?"""
+    return attempt.token == token and attempt.state in states

@@ -11,8 +11,9 @@ from campaign.domain.failpoints import reach
 from campaign.domain.plan import Plan
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.verdicts import Verdict
+from campaign.policies.doubts import proves_an_earlier_call
 from campaign.policies.events import Event, ProvedByConflict, Step
-from campaign.policies.lifecycle import ALL_WELL, decide, proves_an_earlier_call
+from campaign.policies.lifecycle import ALL_WELL, decide
 from campaign.policies.line_health import Signal, after_signals
 from campaign.policies.looking import LookRules, conflict_proves_within
 from campaign.storage import attempt_rows, campaign_rows, line_rows

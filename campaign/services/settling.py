@@ -1,8 +1,8 @@
 """Settling doubts: was the call whose answer was lost ever placed? Asked of the provider, decided by the lifecycle."""
 
-import asyncio
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from campaign.domain.calls import Finding, FindingKind, RememberedCall
 from campaign.domain.failpoints import reach
@@ -10,15 +10,14 @@ from campaign.domain.line import Line
 from campaign.domain.states import AttemptState
 from campaign.policies.events import Looked
 from campaign.providers.port import Provider
+from campaign.services.looking import Kind, Look, Looks
 from campaign.services.outside import Outside
-from campaign.services.tracking import look_lease, take
 from campaign.storage import attempt_rows
 from campaign.storage.engine import Store
 
 log = logging.getLogger(__name__)
 
-MOST = 100
-AT_ONCE = 10
+KIND = Kind("settle", AttemptState.UNCONFIRMED, requests=3, at_once=10)
 
 
 @dataclass(slots=True)
@@ -28,32 +27,26 @@ class Settler:
     line: Line
     provider: Provider
     outside: Outside
+    _looks: Looks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._looks = Looks(KIND, self.line, self.outside)
 
     async def run(self, seconds: float) -> None:
         """Look for every unconfirmed attempt that is due, for at most ``seconds``."""
-        outside = self.outside
-        for _ in outside.rounds(seconds):
-            lease = look_lease(self.line, 3)
-            doubts = await outside.in_thread(take, outside.store, self.line.name, AttemptState.UNCONFIRMED, lease, MOST)
-            reach("settle.after_take")
-            if not doubts:
-                return
-            lag = self.provider.capabilities.list_lag
-            canary, now = await outside.in_thread(_canary, outside.store, self.line.name, lag)
-            gate = asyncio.Semaphore(AT_ONCE)
-            await asyncio.gather(*(self._look(call, token, canary, now, gate) for call, token in doubts))
+        await self._looks.run(seconds, self._look)
 
-    async def _look(
-        self, call: RememberedCall, token: int, canary: RememberedCall | None, now: float, gate: asyncio.Semaphore
-    ) -> None:
-        async with gate:
-            finding = await self._find(call, canary)
-        # The earlier of two clocks: a worker whose own is ahead must not see an absence age before its time, and one
-        # whose own is behind asks for a stretch of time that may end before the call.
-        finding = replace(finding, as_of=min(finding.as_of, now))
-        finding = await self.outside.in_thread(_not_anothers, self.outside.store, self.line.name, call, finding)
-        reach("settle.after_look")
-        self.outside.recorder.put((call.attempt_id, Looked(token, finding)))
+    async def _look(self, batch: Sequence[Look]) -> None:
+        outside = self.outside
+        for call, token in batch:
+            known = await outside.in_thread(_known, outside.store, self.line, self.provider, call)
+            finding = await self._find(replace(call, others=call.others | known.others), known.canary)
+            # The earlier of two clocks: a worker whose own is ahead must not see an absence age before its time, and
+            # one whose own is behind asks for a stretch of time that may end before the call.
+            finding = replace(finding, as_of=min(finding.as_of, known.now))
+            finding = await outside.in_thread(_not_anothers, outside.store, self.line.name, call, finding)
+            reach("settle.after_look")
+            outside.recorder.put((call.attempt_id, Looked(token, finding)))
 
     async def _find(self, call: RememberedCall, canary: RememberedCall | None) -> Finding:
         try:
@@ -63,15 +56,26 @@ class Settler:
             return Finding(FindingKind.UNREACHABLE, as_of=0.0)
 
 
-def _canary(store: Store, line: str, lag: float) -> tuple[RememberedCall | None, float]:
-    """A call that every list must show, and the time by the shared clock."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What we know before we look: a call that every list must show, the calls to the number that are certainly other
+    attempts of ours, and the time by the shared clock."""
+
+    canary: RememberedCall | None
+    others: frozenset[str]
+    now: float
+
+
+def _known(store: Store, line: Line, provider: Provider, call: RememberedCall) -> _Known:
     with store.read() as connection:
         now = store.now(connection)
-        return attempt_rows.canary(connection, line, now - lag), now
+        canary = attempt_rows.canary(connection, line.name, now - provider.capabilities.list_lag)
+        return _Known(canary, attempt_rows.other_calls(connection, line.name, call), now)
 
 
 def _not_anothers(store: Store, line: str, call: RememberedCall, finding: Finding) -> Finding:
-    """A call that is already another attempt's proves nothing about this one."""
+    """A call that is taken for another attempt's proves nothing about this one. If it certainly is the other's, the
+    next look passes it over; if it only was thought to be, it may be this one's all the same."""
     if finding.kind is not FindingKind.FOUND or finding.call_id is None:
         return finding
     with store.read() as connection:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from campaign.domain.calls import CallReport, RememberedCall, ReportStatus
 from campaign.domain.failpoints import reach
@@ -12,21 +12,12 @@ from campaign.domain.pace import Want
 from campaign.domain.states import AttemptState
 from campaign.policies.events import Reported
 from campaign.providers.port import Provider
+from campaign.services.looking import Kind, Look, Looks
 from campaign.services.outside import Outside
-from campaign.storage import attempt_rows
-from campaign.storage.engine import Store
 
 log = logging.getLogger(__name__)
 
-MOST = 500
 AT_ONCE = 50
-LOOK_LEASE = 60.0
-
-
-def look_lease(line: Line, requests: int) -> float:
-    """Seconds until somebody else asks about a call whose asker fell silent. Two who ask only cost the provider a
-    request, so a line whose requests are quick does not wait for long. One look takes up to ``requests``."""
-    return min(LOOK_LEASE, 4.0 * line.timeout) + requests * line.timeout
 
 
 @dataclass(slots=True)
@@ -36,28 +27,20 @@ class Tracker:
     line: Line
     provider: Provider
     outside: Outside
+    _looks: Looks = field(init=False)
+
+    def __post_init__(self) -> None:
+        batch = max(1, self.provider.capabilities.poll_batch)
+        kind = Kind("poll", AttemptState.PLACED, requests=1, at_once=AT_ONCE, batch=batch)
+        self._looks = Looks(kind, self.line, self.outside)
 
     async def run(self, seconds: float) -> None:
         """Ask about everything that is due, for at most ``seconds``."""
-        outside = self.outside
-        for _ in outside.rounds(seconds):
-            lease = look_lease(self.line, 1)
-            calls = await outside.in_thread(take, outside.store, self.line.name, AttemptState.PLACED, lease, MOST)
-            reach("poll.after_take")
-            if not calls:
-                return
-            await self._ask_about([call for call, _ in calls])
+        await self._looks.run(seconds, self._ask)
 
-    async def _ask_about(self, calls: Sequence[RememberedCall]) -> None:
-        size = max(1, self.provider.capabilities.poll_batch)
-        batches = [calls[start : start + size] for start in range(0, len(calls), size)]
-        gate = asyncio.Semaphore(AT_ONCE)
-        await asyncio.gather(*(self._ask(batch, gate) for batch in batches))
-
-    async def _ask(self, batch: Sequence[RememberedCall], gate: asyncio.Semaphore) -> None:
-        async with gate:
-            await self._keep_pace()
-            reports = await self._results(batch)
+    async def _ask(self, batch: Sequence[Look]) -> None:
+        await self._keep_pace()
+        reports = await self._results([call for call, _ in batch])
         reach("poll.after_answer")
         self.outside.recorder.put(*((report.attempt_id, Reported(report)) for report in reports if report.attempt_id))
 
@@ -88,10 +71,3 @@ def _about(call: RememberedCall, report: CallReport) -> CallReport:
     if report.attempt_id == call.attempt_id:
         return report
     return CallReport(ReportStatus.UNREACHABLE, attempt_id=call.attempt_id)
-
-
-def take(store: Store, line: str, state: AttemptState, lease: float, limit: int) -> list[tuple[RememberedCall, int]]:
-    """Attempts in ``state`` that are due for a look, with their tokens, not asked about by others for ``lease``."""
-    with store.write() as connection:
-        now = store.now(connection)
-        return attempt_rows.take_looks(connection, line, state, now, now + lease, limit)

@@ -87,7 +87,9 @@ class InboxReader:
             matched = [_match(connection, self.line.name, report) for report in reports]
             lost = sum(1 for report in matched if report.attempt_id is None)
             hints = [r.attempt_id for r in matched if r.attempt_id and not self._believed(stored, r)]
-            told = [(r.attempt_id, Reported(r)) for r in matched if r.attempt_id and self._believed(stored, r)]
+            told = [
+                (r.attempt_id, Reported(r, asked=False)) for r in matched if r.attempt_id and self._believed(stored, r)
+            ]
             attempt_rows.bring_looks_forward(connection, hints, now)
             record_in(connection, store, self.outside.rules, told)
             if lost and stored.tries < TRIES:

@@ -185,6 +185,19 @@ def canary(connection: Connection, line: str, before: float) -> RememberedCall |
     return _remembered(row) if row is not None else None
 
 
+def other_calls(connection: Connection, line: str, call: RememberedCall) -> frozenset[str]:
+    """The provider's ids of calls to the same number that certainly are other attempts': each stood in the answer to
+    its own originate. An id that came in another way (found by number and time, told by a webhook) may be wrong."""
+    query = select(attempts.c.call_id).where(
+        attempts.c.phone == call.phone,
+        attempts.c.line == line,
+        attempts.c.id != call.attempt_id,
+        attempts.c.call_id.is_not(None),
+        attempts.c.verdict == VerdictKind.PLACED,
+    )
+    return frozenset(connection.execute(query).scalars())
+
+
 def ids_by_call_id(connection: Connection, line: str, call_ids: Iterable[str]) -> dict[str, int]:
     query = select(attempts.c.call_id, attempts.c.id).where(
         attempts.c.line == line, attempts.c.call_id.in_(list(call_ids))

@@ -13,6 +13,7 @@ from campaign.domain.plan import OnUnknown, Plan
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import LIVE_ATTEMPT_STATES, AttemptState, TargetState
 from campaign.domain.verdicts import Verdict, VerdictKind, conflict, placed, throttled, unconfirmed
+from campaign.policies.doubts import PROOFS_NEEDED, proves_an_earlier_call
 from campaign.policies.events import (
     Answered,
     Event,
@@ -24,7 +25,7 @@ from campaign.policies.events import (
     Step,
     TimeRanOut,
 )
-from campaign.policies.lifecycle import PROOFS_NEEDED, decide, proves_an_earlier_call
+from campaign.policies.lifecycle import decide
 from campaign.policies.looking import LookRules
 from tests.policies.rows import FINAL, LEASED, LOOKED_AT, NOW, events, pairs, plans, rules
 

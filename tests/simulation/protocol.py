@@ -13,7 +13,7 @@ from campaign.domain.pace import Want
 from campaign.domain.plan import Plan
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
-from campaign.policies import lifecycle, pacing
+from campaign.policies import doubts, lifecycle, pacing
 from campaign.policies.endings import skipped, waiting
 from campaign.policies.events import (
     Answered,
@@ -247,7 +247,7 @@ class Protocol:
         return found
 
     def proves_an_earlier_call(self, attempt: Attempt, event: Event) -> bool:
-        return lifecycle.proves_an_earlier_call(attempt, event)
+        return doubts.proves_an_earlier_call(attempt, event)
 
     def _unknown_before(self, row: AttemptRow) -> AttemptRow | None:
         if not self.rules[row.line].conflict_proves:
