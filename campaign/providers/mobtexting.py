@@ -155,6 +155,7 @@ class MobTexting:
         if isinstance(listed, str):
             return answers.nothing_found(FindingKind.UNREACHABLE, as_of, listed)
         ours = [item for item in listed if self._same_numbers(item, call)]
+        ours = [item for item in ours if not any(_same_id(item.get("id"), other) for other in call.others)]
         times = [self._placed_at(item) for item in ours]
         if any(at is None or at > as_of + SLACK for at in times):
             reason = "a call to this number has no time that can be read; is time_zone right?"

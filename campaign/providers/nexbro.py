@@ -202,7 +202,7 @@ class Nexbro:
         if call.call_id is not None:
             return _uuid(row) == call.call_id
         started = self._started(row)
-        recent = started is not None and started >= call.sent_at - _CLOCKS_APART
+        recent = started is not None and started >= call.sent_at - _CLOCKS_APART and _uuid(row) not in call.others
         return recent and answers.same_number(call.phone, row.get("destination_number"))
 
     def _started(self, row: Mapping[str, object]) -> float | None:
