@@ -20,6 +20,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -28,9 +29,11 @@ from campaign.domain.line import Line
 from campaign.providers.http import LineSender
 from campaign.providers.port import Provider
 from campaign.runtime import Runtime, connect, open_runtime, read_settings
+from campaign.services import restoring
 from campaign.services.dialing import Dialer
 from campaign.services.outside import Outside
 from campaign.services.recorder import Recorder
+from campaign.services.restoring import Memory
 from campaign.services.settling import Settler
 from campaign.services.tracking import Tracker
 from campaign.services.webhooks import InboxReader
@@ -38,6 +41,7 @@ from campaign.storage import process_rows
 from campaign.storage.engine import SystemClock
 from workers import failpoints, logs
 from workers.throttle import RedisThrottle
+from workers.witnesses import InRedis, SideFile
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +87,11 @@ LAST_LOOK = 2.0
 """Seconds that looks under way get when the process ends; their calls are looked at again by others."""
 
 BEAT_EVERY = 2.0
+WATCH_EVERY = 2.0
+"""Seconds between two reviews: what a machine that loses all its processes at once no longer remembers."""
+
+ASK_FOR = 3.0
+"""Seconds that Redis gets to say what it remembers."""
 
 
 @dataclass(slots=True)
@@ -105,6 +114,7 @@ class Process:
     outside: Outside
     redis: Redis
     name: str
+    watch: "asyncio.Task[None] | None" = None
     _hands: dict[str, LineHands] = field(default_factory=dict)
     _beaten_at: float = float("-inf")
     _running: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -161,12 +171,25 @@ class Process:
             now = store.now(connection)
             process_rows.beat(connection, self.name, role, now, store.clock_ahead(now))
 
+    async def keep_watch(self) -> None:
+        """Every two seconds: does the database still know what this process, and others before it, had committed?"""
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            await self.review()
+
+    async def review(self) -> None:
+        outside = self.outside
+        await outside.in_thread(restoring.review_again, outside.store, outside.memory, outside.new_ref())
+
     async def drain(self) -> None:
         await asyncio.gather(*(hands.dialer.drained() for hands in self._hands.values()))
         await self.outside.recorder.drained()
         if self._runs:
             await asyncio.wait(self._runs, timeout=LAST_LOOK)
             await self.outside.recorder.drained()
+        if self.watch is not None:
+            self.watch.cancel()
+        await asyncio.wait([asyncio.create_task(self.review())], timeout=LAST_LOOK)
         for hands in self._hands.values():
             await hands.sender.aclose()
         await self.redis.aclose()
@@ -219,6 +242,7 @@ def _make() -> Process:
     logs.never_show(v.get_secret_value() for line in runtime.lines.values() for v in line.credentials.values())
     if runtime.settings.erasure_key is not None:
         logs.never_show([runtime.settings.erasure_key.secret])
+    memory = _remember(runtime)
     failpoints.arm_from_environment(os.environ)
     sys.setswitchinterval(SWITCH)
     gc.freeze()  # what was imported lives as long as we do; looking through it would hold up calls
@@ -226,10 +250,25 @@ def _make() -> Process:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="calls", daemon=True).start()
     threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")
-    return asyncio.run_coroutine_threadsafe(_assemble(runtime, loop, threads), loop).result()
+    return asyncio.run_coroutine_threadsafe(_assemble(runtime, memory, loop, threads), loop).result()
 
 
-async def _assemble(runtime: Runtime, loop: asyncio.AbstractEventLoop, threads: ThreadPoolExecutor) -> Process:
+def _remember(runtime: Runtime) -> Memory:
+    """What the processes before this one were sure of. Raises what :func:`campaign.services.restoring.review` raises:
+    then this process does nothing, since nobody knows whether it may dial."""
+    redis = BlockingRedis.from_url(_broker(runtime), socket_timeout=ASK_FOR, socket_connect_timeout=ASK_FOR)
+    memory = Memory((SideFile(runtime.settings.home), InRedis(redis)))
+    try:
+        restoring.review(runtime.store, memory, os.urandom(16).hex())
+    except BaseException:
+        runtime.close()
+        raise
+    return memory
+
+
+async def _assemble(
+    runtime: Runtime, memory: Memory, loop: asyncio.AbstractEventLoop, threads: ThreadPoolExecutor
+) -> Process:
     async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
         return await loop.run_in_executor(threads, lambda: work(*arguments))
 
@@ -247,8 +286,11 @@ async def _assemble(runtime: Runtime, loop: asyncio.AbstractEventLoop, threads: 
         in_thread=run,
         stopping=must_stop,
         erasure_key=runtime.settings.erasure_key,
+        memory=memory,
     )
-    return Process(runtime, loop, threads, outside, redis, _name())
+    process = Process(runtime, loop, threads, outside, redis, _name())
+    process.watch = asyncio.create_task(process.keep_watch(), name="watch")
+    return process
 
 
 def _broker(runtime: Runtime) -> str:

@@ -27,6 +27,9 @@ class RememberedCall:
     """An attempt of ours as needed to ask the provider about it. ``sent_at`` is when the request left. ``others`` are
     the provider's ids of calls to the number that are other attempts of ours: who looks by number and time passes them
     over.
+
+    Where ``lost_until`` is set, a restore has lost the attempt itself: it is any other call to the number since
+    ``sent_at``, under whatever reference.
     """
 
     attempt_id: int
@@ -35,6 +38,7 @@ class RememberedCall:
     call_id: str | None
     sent_at: float
     caller_id: str | None = None
+    lost_until: float | None = None
     others: frozenset[str] = frozenset()
 
 
@@ -47,7 +51,11 @@ class ReportStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CallReport:
-    """What the provider said about one call. ``raw`` keeps its own state word; ``talk_seconds`` is whole seconds."""
+    """What the provider said about one call. ``raw`` keeps its own state word; ``talk_seconds`` is whole seconds.
+
+    ``rang`` is None where the provider does not tell; False while it holds the call in a queue, and of one that was
+    canceled there.
+    """
 
     status: ReportStatus
     attempt_id: int | None = None
@@ -60,6 +68,7 @@ class CallReport:
     answered_at: float | None = None
     ended_at: float | None = None
     talk_seconds: int | None = None
+    rang: bool | None = None
 
 
 class FindingKind(StrEnum):

@@ -15,13 +15,15 @@ class LookRules:
     """What a line's configuration and its provider's capabilities say about looking. Seconds throughout.
 
     ``can_ask`` is False where results only come by webhook; then a placed call is looked at when its time runs out.
-    ``can_find`` is False where nothing can prove or disprove a lost answer. ``conflict_proves`` is True where "already
-    queued" can only mean a call of ours, if one of ours is in doubt (Pathors: one call in flight per number).
+    ``can_find`` is False where nothing can prove or disprove a lost answer, ``can_find_by_number`` where that takes the
+    reference under which the call was made. ``conflict_proves`` is True where "already queued" can only mean a call of
+    ours, if one of ours is in doubt (Pathors: one call in flight per number).
     """
 
     poll: PollSchedule = PollSchedule()
     can_ask: bool = True
     can_find: bool = True
+    can_find_by_number: bool = True
     conflict_proves: bool = False
     request_timeout: float = 20.0
     list_lag: float = 60.0

@@ -219,4 +219,5 @@ def _report(shown: Mapping[str, object], attempt_id: int | None) -> CallReport:
         answered_at=answers.instant(shown.get("answered_at")),
         ended_at=answers.instant(shown.get("ended_at")),
         talk_seconds=answers.whole_seconds(shown.get("talk_seconds")),
+        rang=shown["rang_at"] is not None if "rang_at" in shown else None,
     )

@@ -27,7 +27,7 @@ from campaign.policies.share import Demand, split
 from campaign.providers.registry import queue_margin
 from campaign.services import restoring, suppression
 from campaign.services.recording import record_in
-from campaign.services.restoring import NO_MEMORY, Memory
+from campaign.services.restoring import Memory
 from campaign.storage import attempt_rows, claims, line_rows
 from campaign.storage.attempt_rows import Hand
 from campaign.storage.claims import DueTarget, NewAttempt, RunningCampaign
@@ -94,13 +94,13 @@ def claim(
     wish: Wish,
     new_ref: Callable[[], str],
     key: ErasureKey | None = None,
-    memory: Memory = NO_MEMORY,
+    memory: Memory | None = None,
 ) -> Claim:
     """Take due targets of the line's running campaigns, fairly shared, every gate passed. Without the ``key`` of the
     numbers that were erased, if any were, nothing is claimed, nor from a database that has lost what is in ``memory``.
     """
     try:
-        return _claim(store, line, wish, new_ref, key, memory)
+        return _claim(store, line, wish, new_ref, key, memory or Memory())
     except suppression.ErasureKeyMissing as fault:
         log.error("line %s: not dialling: %s", line.name, fault)
         suppression.note_missing(store)
@@ -272,7 +272,7 @@ def confirm(
     lease: float,
     rules: Mapping[str, LookRules],
     key: ErasureKey | None = None,
-    memory: Memory = NO_MEMORY,
+    memory: Memory | None = None,
 ) -> list[ClaimedCall]:
     """Commit `sending` for those of ``calls`` that are still ours and may still ring; only they may be sent.
 
@@ -281,6 +281,7 @@ def confirm(
     is kept in ``memory``.
     """
     reach("send.before_sending_commit")
+    memory = memory or Memory()
     with store.write() as connection:
         hands = attempt_rows.lock_hands(connection, [c.attempt_id for c in calls])
         mine = [c for c in calls if _is_mine(hands.get(c.attempt_id), c)]

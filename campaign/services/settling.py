@@ -9,6 +9,7 @@ from campaign.domain.failpoints import reach
 from campaign.domain.line import Line
 from campaign.domain.states import AttemptState
 from campaign.policies.events import Looked
+from campaign.policies.restoring import as_of_the_last
 from campaign.providers.port import Provider
 from campaign.services.looking import Kind, Look, Looks
 from campaign.services.outside import Outside
@@ -43,12 +44,14 @@ class Settler:
             finding = await self._find(replace(call, others=call.others | known.others), known.canary)
             # The earlier of two clocks: a worker whose own is ahead must not see an absence age before its time, and
             # one whose own is behind asks for a stretch of time that may end before the call.
-            finding = replace(finding, as_of=min(finding.as_of, known.now))
+            finding = as_of_the_last(replace(finding, as_of=min(finding.as_of, known.now)), call)
             finding = await outside.in_thread(_not_anothers, outside.store, self.line.name, call, finding)
             reach("settle.after_look")
             outside.recorder.put((call.attempt_id, Looked(token, finding)))
 
     async def _find(self, call: RememberedCall, canary: RememberedCall | None) -> Finding:
+        if call.lost_until is not None and not self.provider.capabilities.find_by_number:
+            return Finding(FindingKind.UNABLE, as_of=0.0)  # its reference is lost, too
         try:
             return await self.provider.find(call, canary)
         except Exception as error:  # a fault of ours is no evidence of anything

@@ -1,7 +1,7 @@
 """Attempts and their targets: read under lock, written together. No decision is taken here."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import compress
 from operator import attrgetter, itemgetter, ne
 from typing import Any
@@ -62,12 +62,13 @@ class Hand:
     token: int
     state: AttemptState
     answered: bool
+    our_ref: str
 
 
 def lock_hands(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, Hand]:
     """By attempt id, locked until the transaction ends."""
     query = (
-        select(attempts.c.id, attempts.c.token, attempts.c.state, targets.c.tally)
+        select(attempts.c.id, attempts.c.token, attempts.c.state, targets.c.tally, attempts.c.our_ref)
         .join_from(attempts, targets, targets.c.id == attempts.c.target_id)
         .where(one_of(connection, attempts.c.id, attempt_ids))
         .order_by(attempts.c.id)
@@ -75,7 +76,7 @@ def lock_hands(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, 
     )
     hands = readable(
         connection.execute(query),
-        lambda row: (row[0], Hand(row[1], AttemptState(row[2]), Disposition.ANSWERED in row[3])),
+        lambda row: (row[0], Hand(row[1], AttemptState(row[2]), Disposition.ANSWERED in row[3], row[4])),
     )
     return dict(hands)
 
@@ -151,7 +152,20 @@ def take_looks(
         return []
     connection.execute(update(attempts).where(attempts.c.id.in_(ids)).values(next_look_at=until))
     query = select(*_REMEMBERED, attempts.c.token).where(attempts.c.id.in_(ids))
-    return [(_remembered(row), row.token) for row in connection.execute(query)]
+    taken = [(_remembered(row), row.token) for row in connection.execute(query)]
+    others = _known_calls(connection, line, [call.phone for call, _ in taken if call.lost_until is not None])
+    return [(replace(call, others=others.get(call.phone, frozenset())), token) for call, token in taken]
+
+
+def _known_calls(connection: Connection, line: str, phones: Sequence[str]) -> dict[str, frozenset[str]]:
+    """The provider's ids of calls to each number that are some attempt's."""
+    if not phones:
+        return {}
+    known = attempts.c.phone.in_(phones) & attempts.c.call_id.is_not(None) & (attempts.c.line == line)
+    found: dict[str, frozenset[str]] = {}
+    for phone, call_id in connection.execute(select(attempts.c.phone, attempts.c.call_id).where(known)):
+        found[phone] = found.get(phone, frozenset()) | {call_id}
+    return found
 
 
 def looks_due(connection: Connection, state: AttemptState, now: float) -> dict[str, int]:
@@ -172,11 +186,12 @@ def bring_looks_forward(connection: Connection, attempt_ids: Sequence[int], now:
 
 
 def canary(connection: Connection, line: str, before: float) -> RememberedCall | None:
-    """The newest call of the line that ended before ``before`` and whose provider id is known."""
+    """The newest call of the line that ended before ``before`` and whose time and provider id are known."""
     query = (
         select(*_REMEMBERED)
         .where(attempts.c.line == line, attempts.c.call_id.is_not(None), attempts.c.state == AttemptState.ENDED)
         .where(attempts.c.ended_at < before, attempts.c.disposition != Disposition.UNKNOWN)
+        .where(attempts.c.lost_until.is_(None))
         .where(~attempts.c.phone.startswith(MARK))  # it must be asked for by its number
         .order_by(attempts.c.id.desc())
         .limit(1)
@@ -245,12 +260,13 @@ _REMEMBERED = [
     attempts.c.sent_at,
     attempts.c.claimed_at,
     attempts.c.caller_id,
+    attempts.c.lost_until,
 ]
 
 
 def _remembered(row: Row) -> RememberedCall:  # type: ignore[type-arg]
     sent_at = row.sent_at if row.sent_at is not None else row.claimed_at
-    return RememberedCall(row.id, row.our_ref, row.phone, row.call_id, sent_at, row.caller_id)
+    return RememberedCall(row.id, row.our_ref, row.phone, row.call_id, sent_at, row.caller_id, row.lost_until)
 
 
 def _attempt(row: Row) -> Attempt:  # type: ignore[type-arg]

@@ -115,7 +115,9 @@ def count_due(connection: Connection, campaign_id: int, now: float, limit: int) 
 
 
 def _waiting(campaign_id: int) -> Any:
-    return (targets.c.campaign_id == campaign_id) & (targets.c.state == TargetState.WAITING)
+    """Those whose calls a restore may have lost are not to be claimed (services/reconciling.py)."""
+    waiting = (targets.c.campaign_id == campaign_id) & (targets.c.state == TargetState.WAITING)
+    return waiting & targets.c.unsure_since.is_(None)
 
 
 def listed(connection: Connection, phones: Sequence[str]) -> set[str]:

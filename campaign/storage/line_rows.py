@@ -1,39 +1,52 @@
 """Rows of ``lines``: the health that all workers share, and the lock under which a line's calls are counted."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, Select, select, update
 
 from campaign.domain.rows import LineHealth
 from campaign.domain.states import LineState
+from campaign.storage import dispatch_rows
+from campaign.storage.dispatch_rows import Watch
 from campaign.storage.newer_words import CLOSED, state_of_line
-from campaign.storage.schema import lines
+from campaign.storage.schema import dispatch, lines
 from campaign.storage.upsert import insert_new
 
 
 @dataclass(frozen=True, slots=True)
 class LineRow:
-    """``calls_per_second`` and ``max_in_flight`` are what an operator set while running; None: as configured."""
+    """``calls_per_second`` and ``max_in_flight`` are what an operator set while running; None: as configured.
+    ``watch`` says whether anything may be dialled; None where no process has ever worked on the database."""
 
     name: str
     health: LineHealth
     calls_per_second: float | None = None
     max_in_flight: int | None = None
+    watch: Watch | None = None
 
 
-def lock_line(connection: Connection, name: str) -> LineRow:
-    """The line's row, made if it is not there, locked until the transaction ends."""
-    row = connection.execute(select(lines).where(lines.c.name == name).with_for_update()).first()
+def lock_line(connection: Connection, name: str, witness: str | None = None) -> LineRow:
+    """The line's row, made if it is not there, locked until the transaction ends. ``witness`` is the reference of an
+    attempt that the database must know."""
+    query = _line(name, witness).with_for_update(of=lines)
+    row = connection.execute(query).first()
     if row is None:
         insert_missing(connection, [name])
-        row = connection.execute(select(lines).where(lines.c.name == name).with_for_update()).one()
+        row = connection.execute(query).one()
     return _line_row(row)
 
 
-def read_line(connection: Connection, name: str) -> LineRow:
+def read_line(connection: Connection, name: str, witness: str | None = None) -> LineRow:
     """The line's row, unlocked; as made where there is none."""
-    row = connection.execute(select(lines).where(lines.c.name == name)).first()
+    row = connection.execute(_line(name, witness)).first()
     return _line_row(row) if row is not None else LineRow(name, LineHealth())
+
+
+def _line(name: str, witness: str | None) -> Select[Any]:
+    """Beside the line's row, in the same statement, what :class:`Watch` says."""
+    beside = lines.outerjoin(dispatch, dispatch.c.id == 1)
+    return select(lines, *dispatch_rows.watched(witness)).select_from(beside).where(lines.c.name == name)
 
 
 def insert_missing(connection: Connection, names: list[str]) -> None:
@@ -51,7 +64,7 @@ def write_health(connection: Connection, name: str, health: LineHealth) -> None:
 def _line_row(row: Row) -> LineRow:  # type: ignore[type-arg]
     state = state_of_line(row.state)
     if state is None:
-        return LineRow(row.name, CLOSED, row.calls_per_second, row.max_in_flight)
+        return LineRow(row.name, CLOSED, row.calls_per_second, row.max_in_flight, dispatch_rows.watch(row))
     health = LineHealth(
         state=state,
         why=row.why,
@@ -61,4 +74,4 @@ def _line_row(row: Row) -> LineRow:  # type: ignore[type-arg]
         trips=row.trips,
         changed_at=row.changed_at,
     )
-    return LineRow(row.name, health, row.calls_per_second, row.max_in_flight)
+    return LineRow(row.name, health, row.calls_per_second, row.max_in_flight, dispatch_rows.watch(row))
