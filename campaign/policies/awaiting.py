@@ -55,10 +55,11 @@ def _looked_after(
 
 def asked_again(attempt: Attempt, report: CallReport, rules: LookRules, now: float) -> Attempt:
     """A placed call whose end nobody told this time. A question that got no answer does not make the pauses longer:
-    calls would end meanwhile and nobody would ask for minutes."""
+    calls would end meanwhile and nobody would ask for minutes. Nor does a call that waits in a queue: it may have to be
+    taken back before its turn comes."""
     give_up_at = attempt.give_up_at if attempt.give_up_at is not None else now + rules.poll.give_up_after
     when = looking.next_result_look(rules, attempt.looks, give_up_at, now)
-    looks = attempt.looks + (report.status is not ReportStatus.UNREACHABLE)
+    looks = attempt.looks + (report.status is not ReportStatus.UNREACHABLE and report.rang is not False)
     return replace(attempt, looks=looks, next_look_at=when, give_up_at=give_up_at)
 
 

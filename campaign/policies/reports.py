@@ -11,6 +11,7 @@ from campaign.policies.awaiting import asked_again, placed
 from campaign.policies.endings import after, count, end, overtaken
 from campaign.policies.events import NOTHING, Reported, Step
 from campaign.policies.looking import LookRules
+from campaign.policies.withdrawn import never_rang, withdrawn
 
 _ASKED = frozenset({AttemptState.PLACED, AttemptState.UNCONFIRMED, AttemptState.SENDING})
 _THOUGHT_UNPLACED = frozenset({AttemptState.NOT_PLACED, AttemptState.RELEASED, AttemptState.REFUSED})
@@ -43,6 +44,8 @@ def final_report(
         talk_seconds=report.talk_seconds,
     )
     ended_at = _ended_at(attempt, report, now)
+    if attempt.state in _ASKED and never_rang(report):
+        return withdrawn(told, target, plan, ended_at, now)
     if attempt.state in _ASKED:
         return end(told, target, disposition, AttemptState.ENDED, plan, ended_at, now)
     if attempt.disposition is Disposition.UNKNOWN:

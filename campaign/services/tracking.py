@@ -14,6 +14,7 @@ from campaign.policies.events import Reported
 from campaign.providers.port import Provider
 from campaign.services.looking import Kind, Look, Looks
 from campaign.services.outside import Outside
+from campaign.services.withdrawing import Withdrawer
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +29,13 @@ class Tracker:
     provider: Provider
     outside: Outside
     _looks: Looks = field(init=False)
+    _withdrawer: Withdrawer = field(init=False)
 
     def __post_init__(self) -> None:
         batch = max(1, self.provider.capabilities.poll_batch)
         kind = Kind("poll", AttemptState.PLACED, requests=1, at_once=AT_ONCE, batch=batch)
         self._looks = Looks(kind, self.line, self.outside)
+        self._withdrawer = Withdrawer(self.line, self.provider, self.outside)
 
     async def run(self, seconds: float) -> None:
         """Ask about everything that is due, for at most ``seconds``."""
@@ -40,7 +43,11 @@ class Tracker:
 
     async def _ask(self, batch: Sequence[Look]) -> None:
         await self._keep_pace()
-        reports = await self._results([call for call, _ in batch])
+        calls = [call for call, _ in batch]
+        reports = await self._results(calls)
+        if gone := await self._withdrawer.withdraw(calls, reports):
+            ended = {report.attempt_id: report for report in await self._results(gone)}
+            reports = [ended.get(report.attempt_id, report) for report in reports]
         reach("poll.after_answer")
         self.outside.recorder.put(*((report.attempt_id, Reported(report)) for report in reports if report.attempt_id))
 
