@@ -197,6 +197,7 @@ def make_erasure_key(home: Path) -> ErasureKey:
     if (kept := kept_erasure_key(home)) is not None:
         return kept
     try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile("w", dir=home, prefix=ERASURE_KEY_NAME) as fresh:  # made with mode 0600
             fresh.write(base64.urlsafe_b64encode(os.urandom(32)).decode())
             fresh.flush()

@@ -11,6 +11,8 @@ from campaign.cli.output import print_json, print_table
 from campaign.domain.clock import CLOCKS_APART
 from campaign.domain.errors import CampaignError
 
+KEY_MISSED_LATELY = 60.0
+
 GOOD, WARN, BAD = "ok", "look", "fault"
 
 
@@ -59,6 +61,7 @@ def _findings(session: Session) -> Iterator[Finding]:
             yield _workers(session)
             yield from _clocks_of_workers(session)
             yield from _orphans(session)
+            yield from _erasure(session)
     yield _broker(session)
 
 
@@ -110,6 +113,20 @@ def _clocks_of_workers(session: Session) -> Iterator[Finding]:
     for machine, ahead in wrong_clocks(session.store):
         said = f"{machine} is {ahead:+.1f} s off the database's clock, so its workers do not dial; set it by NTP"
         yield Finding("worker clocks", WARN, said)
+
+
+def _erasure(session: Session) -> Iterator[Finding]:
+    """Nothing where nobody was ever erased."""
+    from campaign.services.erasing import standing
+
+    now = standing(session.store, session.erasure_key)
+    if now.key is not None:
+        yield Finding("erasure", BAD, f"{now.key}; nothing is dialled without it", 2)
+    elif now.missed_at is not None and now.asked_at - now.missed_at < KEY_MISSED_LATELY:
+        yield Finding("erasure", WARN, "a worker does not dial, since it has not the CAMPAIGN_ERASURE_KEY of here")
+    elif now.numbers:
+        said = f"{now.numbers - now.waiting:,} numbers erased, {now.waiting:,} open (`campaign erase --status`)"
+        yield Finding("erasure", GOOD, said)
 
 
 def _orphans(session: Session) -> Iterator[Finding]:

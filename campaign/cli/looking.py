@@ -93,7 +93,7 @@ def why_command(session: Session, campaign: str, number: str | None, as_json: bo
     from campaign.services.why import why
 
     phone = any_e164(number, session.settings.region) if number else None
-    sentences = why(session.store, campaign, phone, known_lines(session))
+    sentences = why(session.store, campaign, phone, known_lines(session), session.erasure_key)
     if as_json:
         print_json({"campaign": campaign, "why": sentences})
         return

@@ -47,6 +47,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "retries": ("retries", "The retry batches of a campaign and what each fire did."),
         "settle": ("settling", "Decide about numbers of which nobody can tell whether they rang."),
         "dnc": ("dnc", "The do-not-call list."),
+        "erase": ("erasing", "Erase people: a keyed hash takes the place of their numbers."),
     },
     "Run": {
         "lines": ("lines", "The accounts that campaigns dial through."),

@@ -48,7 +48,8 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """``numbers`` were ever asked for; ``waiting`` of them still stand somewhere, since ``calls`` are open or
-    ``unread`` uploads may hold them. ``key`` says what is wrong with this process's key, if something is."""
+    ``unread`` uploads may hold them. ``key`` says what is wrong with this process's key, if something is;
+    ``missed_at`` when one last refused to work for want of it, ``asked_at`` now."""
 
     numbers: int
     waiting: int
@@ -56,6 +57,7 @@ class Standing:
     unread: bool
     key: str | None
     missed_at: float | None
+    asked_at: float
 
 
 def ask(store: Store, key: ErasureKey, phones: Sequence[str]) -> Asked:
@@ -105,6 +107,7 @@ def standing(store: Store, key: ErasureKey | None) -> Standing:
             waiting > 0 and erasures.oldest_unread_upload(connection) is not None,
             str(missing(key)) if wrong else None,
             erasures.missed_at(connection),
+            store.now(connection),
         )
 
 

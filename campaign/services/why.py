@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from campaign.domain.clock import CLOCKS_APART
 from campaign.domain.durations import format_duration
+from campaign.domain.erasure import ErasureKey
 from campaign.domain.instants import format_instant
 from campaign.domain.line import Line
 from campaign.domain.plan import Plan
@@ -12,7 +13,7 @@ from campaign.domain.states import CampaignState, LineState, TargetState, Upload
 from campaign.services.campaigns import found
 from campaign.services.lines import LineView, line_view
 from campaign.services.why_number import NumberFacts, facts_of_number, sentences_of_number
-from campaign.storage import line_settings, process_rows, retries, summary
+from campaign.storage import erasures, line_settings, process_rows, retries, summary
 from campaign.storage.engine import Connection, RowMapping, Store
 
 QUIET_AFTER = 15.0
@@ -25,7 +26,8 @@ MOST_REASONS = 8
 class Situation:
     """All that bears on whether a campaign dials. ``targets`` and ``uploads`` are counts by state; ``later`` is
     (reason, how many, earliest due time); ``seen_at`` is the last sign of any worker;
-    ``wrong_clocks`` are machines whose workers do not dial, and by how many seconds they are ahead."""
+    ``wrong_clocks`` are machines whose workers do not dial, and by how many seconds they are ahead; at
+    ``key_missed_at`` a process last refused to, for want of the erasure key."""
 
     now: float
     name: str
@@ -44,18 +46,26 @@ class Situation:
     seen_at: float | None = None
     wrong_clocks: tuple[tuple[str, float], ...] = ()
     next_fire_at: float | None = None
+    key_missed_at: float | None = None
 
 
-def why(store: Store, name: str, phone: str | None = None, lines: Mapping[str, Line] | None = None) -> list[str]:
+def why(
+    store: Store,
+    name: str,
+    phone: str | None = None,
+    lines: Mapping[str, Line] | None = None,
+    key: ErasureKey | None = None,
+) -> list[str]:
     """Sentences, the most important first. With an E.164 ``phone`` they are about that number of the campaign.
 
-    ``lines`` are the configured ones; without them nothing is said about configuration. Raises NotFound.
+    ``lines`` are the configured ones; without them nothing is said about configuration. A number that was erased is
+    only known with the ``key``. Raises NotFound.
     """
     with store.read() as connection:
         now = store.now(connection)
         campaign = found(connection, name)
         situation = _situation(connection, campaign, lines, now)
-        number = facts_of_number(connection, campaign["id"], phone, now) if phone is not None else None
+        number = facts_of_number(connection, campaign["id"], phone, now, key) if phone is not None else None
     if number is None:
         return list(sentences(situation))
     return _about_number(number, situation)
@@ -88,6 +98,7 @@ def _obstacles(s: Situation) -> Iterator[str]:
     if s.state is CampaignState.RUNNING:
         yield from _of_line(s)
         yield from _of_workers(s)
+        yield from _of_the_erasure_key(s)
         yield from _of_limits(s)
 
 
@@ -128,6 +139,14 @@ def _of_workers(s: Situation) -> Iterator[str]:
         yield f"no worker has been seen for {quiet}; are worker and beat running, and is the broker up?"
     for machine, ahead in s.wrong_clocks:
         yield f"the workers on {machine} do not dial: its clock is {ahead:+.1f} s off the database's; set it by NTP"
+
+
+def _of_the_erasure_key(s: Situation) -> Iterator[str]:
+    if s.key_missed_at is not None and s.now - s.key_missed_at <= QUIET_AFTER:
+        yield (
+            "a worker does not dial, since numbers were erased and it has not their key; "
+            "give every process the same CAMPAIGN_ERASURE_KEY and start it again"
+        )
 
 
 def _of_limits(s: Situation) -> Iterator[str]:
@@ -196,6 +215,7 @@ def _situation(connection: Connection, campaign: RowMapping, lines: Mapping[str,
         seen_at=process_rows.last_seen(connection),
         wrong_clocks=tuple(process_rows.wrong_clocks(connection, now - QUIET_AFTER, CLOCKS_APART)),
         next_fire_at=retries.next_fire(connection, campaign_id),
+        key_missed_at=erasures.missed_at(connection),
     )
 
 

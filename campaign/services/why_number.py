@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from campaign.domain.durations import format_duration
+from campaign.domain.erasure import ErasureKey
 from campaign.domain.instants import format_instant
 from campaign.domain.states import LIVE_ATTEMPT_STATES, AttemptState, TargetState
-from campaign.storage import dnc, results, targets
+from campaign.storage import dnc, erasures, results, targets
 from campaign.storage.engine import Connection, RowMapping
 
 MOST_ATTEMPTS = 20
@@ -21,6 +22,7 @@ class NumberFacts:
     target: RowMapping | None
     attempts: Sequence[RowMapping]
     listed: RowMapping | None
+    erased: RowMapping | None = None
 
     @property
     def is_due(self) -> bool:
@@ -31,18 +33,28 @@ class NumberFacts:
         return float(self.target["due_at"] or 0.0) if self.target is not None else 0.0
 
 
-def facts_of_number(connection: Connection, campaign_id: int, phone: str, now: float) -> NumberFacts:
+def facts_of_number(
+    connection: Connection, campaign_id: int, phone: str, now: float, key: ErasureKey | None = None
+) -> NumberFacts:
+    erased = erasures.find(connection, key.digest(phone)) if key is not None else None
+    if erased is not None and key is not None and targets.of_number(connection, phone, campaign_id) is None:
+        phone = key.digest(phone)  # its rows stand under that now
     return NumberFacts(
         now,
         campaign_id,
         targets.of_number(connection, phone, campaign_id),
         results.attempts_of_number(connection, phone, None),
         dnc.find(connection, phone),
+        erased,
     )
 
 
 def sentences_of_number(n: NumberFacts) -> Iterator[str]:
     yield from _target(n)
+    if n.erased is not None:
+        done = n.erased["erased_at"]
+        then = "" if done is not None else "; what is kept goes when its calls have ended and its uploads are read"
+        yield f"its person was erased on request of {format_instant(n.erased['requested_at'])}{then}"
     if n.listed is not None:
         because = f" ({n.listed['reason']})" if n.listed["reason"] else ""
         yield f"it is on the do-not-call list since {format_instant(n.listed['added_at'])}{because}"

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 INTERFACE = {
     *("run", "create", "upload", "start", "pause", "resume", "cancel", "list", "show", "watch", "why", "targets"),
     *("attempts", "set", "retry", "retries", "settle", "export", "rejects", "lines", "dnc", "sandbox", "serve", "up"),
-    *("db", "doctor"),
+    *("db", "doctor", "erase"),
 }
 NESTED = {"lines": {"list", "check", "describe"}, "dnc": {"add", "import", "remove", "list"}, "db": {"upgrade"}}
 DATA = ("list", "show", "why", "targets", "attempts", "retries", "settle", "run", "watch", "upload", "doctor")
