@@ -42,9 +42,8 @@ def retry_command(
         note(f"Batch {end} will not fire again.", quiet=as_json)
         return
     words = [word.strip() for given in dispositions for word in given.split(",") if word.strip()]
-    question = f"Call again every number of {campaign!r} that ended {' or '.join(words) or '…'}?"
-    if words:
-        ask(question, yes=yes)
+    retry_batches.check_batch(session.store, campaign, words, at, every, zone)
+    ask(f"Call again every number of {campaign!r} that ended {' or '.join(words)}?", yes=yes)
     batch = retry_batches.plan_batch(session.store, campaign, words, at, every, zone)
     if as_json:
         print_json(_data(batch))

@@ -57,19 +57,29 @@ def plan_batch(
     refused: a slip in the date is likelier than the wish. Raises UsageFault, NotFound, NotPossible.
     """
     words = _words(dispositions)
-    if at is not None and every is not None:
-        raise UsageFault("--at and --every exclude each other; give one")
     with store.write() as connection:
         now = store.now(connection)
         campaign = found(connection, name, lock=True)
-        if campaign["state"] == CampaignState.CANCELED:
-            raise NotPossible(f"campaign {name!r} was canceled for good; nothing in it can be tried again")
-        fire_at = _first_fire(at, every, zone, now)
+        fire_at = _possible(campaign, at, every, zone, now)
         values = {"dispositions": list(words), "cron": every, "zone": zone, "next_fire_at": fire_at, "made_at": now}
         batch_id = retries.add(connection, {**values, "campaign_id": campaign["id"]})
         detail = {"batch": batch_id, "dispositions": list(words), "every": every, "next": format_instant(fire_at)}
         events.record(connection, now, "retry_planned", campaign_id=campaign["id"], detail=detail)
         return Batch(batch_id, name, words, every, zone, fire_at, now)
+
+
+def check_batch(
+    store: Store,
+    name: str,
+    dispositions: Sequence[str],
+    at: str | float | None = None,
+    every: str | None = None,
+    zone: str = "UTC",
+) -> None:
+    """Raises what :func:`plan_batch` would, and plans nothing: a person is not asked about what cannot be."""
+    _words(dispositions)
+    with store.read() as connection:
+        _possible(found(connection, name), at, every, zone, store.now(connection))
 
 
 def end_batch(store: Store, name: str, batch_id: int) -> None:
@@ -134,6 +144,15 @@ def _following(batch: RowMapping, now: float) -> float | None:
     if batch["cron"] is None:
         return None
     return cron.next_fire(cron.parse(batch["cron"]), zone_named(batch["zone"]), now)
+
+
+def _possible(campaign: RowMapping, at: str | float | None, every: str | None, zone: str, now: float) -> float:
+    """The first fire. Raises UsageFault, NotPossible."""
+    if at is not None and every is not None:
+        raise UsageFault("--at and --every exclude each other; give one")
+    if campaign["state"] == CampaignState.CANCELED:
+        raise NotPossible(f"campaign {campaign['name']!r} was canceled for good; nothing in it can be tried again")
+    return _first_fire(at, every, zone, now)
 
 
 def _first_fire(at: str | float | None, every: str | None, zone: str, now: float) -> float:

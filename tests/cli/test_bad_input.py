@@ -186,9 +186,11 @@ def test_a_database_without_tables_names_the_command_that_makes_them(cli: Cli, e
         (["set", "recall", "max_atempts=2"], 2, "max_attempts"),
         (["set", "recall", "line=mian"], 2, "sandbox"),
         (["retry", "recall", "--disposition", "answered", "--yes"], 2, "answered is final"),
-        (["retry", "recall", "--disposition", "bsy", "--yes"], 2, "'bsy'"),
+        (["retry", "recall", "--disposition", "bsy"], 2, "'bsy'"),  # said before it asks
         (["retry", "recall"], 2, "--disposition"),
-        (["retry", "recall", "--disposition", "busy", "--at", "tomorrow", "--yes"], 2, "2026-11-23"),
+        (["retry", "recall", "--disposition", "busy", "--at", "tomorrow"], 2, "2026-11-23"),
+        (["retry", "recall", "--disposition", "busy", "--at", "2099-01-01", "--every", "* * * * *"], 2, "give one"),
+        (["retry", "recall", "--disposition", "busy"], 2, "--yes"),
         (["settle", "recall", "--as", "maybe", "--yes"], 2, "'maybe'"),
         (["attempts", "12"], 2, "country code"),
         (["attempts", "+14155550199"], 4, "never been called"),
