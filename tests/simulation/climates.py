@@ -2,7 +2,11 @@
 
 from dataclasses import replace
 
+from campaign.domain.line import PollSchedule
+from campaign.policies.hours import AT_ONCE
 from tests.simulation.scenario import CLOSES_AT, LONGEST_QUEUE, OFFICE_HOURS, Scenario
+
+PATIENT = PollSchedule(first_after=20.0, every=15.0, at_most_every=300.0, give_up_after=7200.0)
 
 
 def lossy(scenario: Scenario) -> Scenario:
@@ -26,6 +30,7 @@ def hasty(scenario: Scenario) -> Scenario:
         brief=0.0,
         risk=0.15,
         queue=0.0,
+        margin=AT_ONCE,
         freezes=(45.0, 100.0),
     )
 
@@ -45,6 +50,7 @@ def closing(scenario: Scenario) -> Scenario:
         plans=(OFFICE_HOURS,) * len(scenario.plans),
         faults=0.7,
         queue=0.0,
+        margin=AT_ONCE,
     )
 
 
@@ -56,4 +62,19 @@ def queueing(scenario: Scenario) -> Scenario:
         storm_ends=CLOSES_AT + 600.0,
         plans=(OFFICE_HOURS,) * len(scenario.plans),
         queue=LONGEST_QUEUE,
+        margin=LONGEST_QUEUE + AT_ONCE,
+    )
+
+
+def overflowing(scenario: Scenario) -> Scenario:
+    """On a calm evening the provider holds calls for longer than anybody thought; at least it takes them back."""
+    return replace(
+        queueing(scenario),
+        storm_ends=CLOSES_AT - 1800.0,
+        level=3,
+        rules=replace(scenario.rules, poll=PATIENT, can_find=True, conflict_proves=False),
+        queue=4 * LONGEST_QUEUE,
+        cancels=True,
+        margin=AT_ONCE,
+        flaky=0.0,
     )

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from tests.simulation import mutants
-from tests.simulation.climates import closing, hasty, lossy, queueing, sluggish
+from tests.simulation.climates import closing, hasty, lossy, overflowing, queueing, sluggish
 from tests.simulation.protocol import Protocol
 from tests.simulation.run import run_seed
 from tests.simulation.scenario import Climate, temperate
@@ -46,6 +46,8 @@ MUTANTS = (
     Mutant(mutants.PauseNotReread),
     Mutant(mutants.NoMarginBeforeClosing, climate=closing, since=75),
     Mutant(mutants.MarginOfALineThatRingsAtOnce, climate=queueing),
+    Mutant(mutants.HeldCallsAreLeftToRing, climate=overflowing),
+    Mutant(mutants.TakenBackIsAnAttempt, climate=overflowing),
     Mutant(mutants.StaleGiveBack),
     Mutant(mutants.InFlightOutsideTheLock),
     Mutant(mutants.OwnPacePerClaim),

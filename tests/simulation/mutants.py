@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from campaign.domain.calls import Finding, FindingKind, ReportStatus
+from campaign.domain.calls import CallReport, Finding, FindingKind, ReportStatus
 from campaign.domain.pace import Want
 from campaign.domain.plan import OnUnknown, Plan
 from campaign.domain.rows import Attempt, Target
@@ -213,6 +213,22 @@ class MarginOfALineThatRingsAtOnce(Protocol):
 
     def gate(self, phone: str, plan: Plan, facts: Facts, now: float) -> Gate:
         return gate(phone, plan, facts, now)
+
+
+class HeldCallsAreLeftToRing(Protocol):
+    """Nobody takes back what the provider still holds when the window closes."""
+
+    def must_not_ring(self, row: AttemptRow, report: CallReport, margin: float) -> bool:
+        return False
+
+
+class TakenBackIsAnAttempt(Protocol):
+    """A call that was canceled before it rang is booked like one that somebody let ring."""
+
+    def decide(self, attempt: Attempt, target: Target, event: Event, plan: Plan, rules: LookRules, now: float) -> Step:
+        if isinstance(event, Reported) and event.report.status is ReportStatus.FINAL:
+            event = replace(event, report=replace(event.report, rang=None))
+        return super().decide(attempt, target, event, plan, rules, now)
 
 
 class StaleGiveBack(Protocol):

@@ -81,8 +81,12 @@ class Oracle:
         self._must(expected, row, f"rings though its row says {value.state}")
         self._earlier_rings(row)
         self._concurrency(row, call, now)
-        if not exchange.late:
+        if not exchange.late and provider.scenario.margin >= provider.scenario.queue:
             self._must(is_open(row.campaign.plan, call.rings_at), row, "rings outside calling hours")
+
+    def has_its_turn(self, row: AttemptRow, call: Call) -> None:
+        """What was held has its turn. Where the queue is longer than the margin, it must have been taken back."""
+        self._must(call.never_rang or is_open(row.campaign.plan, call.rings_at), row, "rings outside calling hours")
 
     def _earlier_rings(self, row: AttemptRow) -> None:
         rang = 1
@@ -186,14 +190,15 @@ class Oracle:
         unknown = value.disposition is Disposition.UNKNOWN
         refused = value.state is AttemptState.REFUSED and value.disposition is not None
         by_hand = row.target.by_hand
-        self._must(by_hand or value.counted == (call is not None or unknown or refused), row,
-                   f"counts {value.counted}, rang {call is not None}, ended {value.disposition}")  # fmt: skip
+        rang = self._rang(row)
+        self._must(by_hand or row.given_up or value.counted == (rang or unknown or refused), row,
+                   f"counts {value.counted}, rang {rang}, ended {value.disposition}")  # fmt: skip
         if call is not None and not unknown and not by_hand:
             self._must(value.disposition is call.disposition, row,
                        f"ended {value.disposition}, in truth {call.disposition}")  # fmt: skip
 
     def _rang(self, row: AttemptRow) -> bool:
-        return any(call.ref == row.ref for call in self.providers[row.line].calls)
+        return any(call.ref == row.ref and not call.never_rang for call in self.providers[row.line].calls)
 
     def _on_its_way(self, row: AttemptRow) -> bool:
         return any(e.row is row for e in self.providers[row.line].on_their_way)

@@ -7,7 +7,7 @@ is a subclass that gets one of these steps wrong.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from campaign.domain.calls import Finding, FindingKind, ReportStatus
+from campaign.domain.calls import CallReport, Finding, FindingKind, ReportStatus
 from campaign.domain.dispositions import Disposition
 from campaign.domain.pace import Want
 from campaign.domain.plan import Plan
@@ -15,21 +15,13 @@ from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
 from campaign.policies import doubts, lifecycle, pacing
 from campaign.policies.endings import skipped, waiting
-from campaign.policies.events import (
-    Answered,
-    Event,
-    GivenBack,
-    LeaseRanOut,
-    ProvedByConflict,
-    Reported,
-    Step,
-    TimeRanOut,
-)
+from campaign.policies.events import Event, GivenBack, LeaseRanOut, ProvedByConflict, Reported, Step, TimeRanOut
 from campaign.policies.gates import DAY, Facts, Gate, Pass, Skip, Wait, gate
 from campaign.policies.hours import AT_ONCE
 from campaign.policies.line_health import Signal, after_signals, allow, may_send
 from campaign.policies.looking import LookRules, conflict_proves_within
 from campaign.policies.share import Demand, split
+from campaign.policies.withdrawn import must_not_ring
 from tests.simulation.clockwork import Clockwork, Machine
 from tests.simulation.database import AttemptRow, Database, InboxRow, TargetRow
 from tests.simulation.oracle import Oracle
@@ -60,8 +52,7 @@ class Protocol:
         self.rules = rules
         self.oracle = oracle
         self.buckets: dict[str, dict[str, float]] = {}
-        self.margin = AT_ONCE
-        """Seconds for which the lines may hold a call before it rings."""
+        self.margin = AT_ONCE  # seconds for which the lines may hold a call before it rings
 
     # --- decisions, each a seam for a mutant
 
@@ -297,6 +288,11 @@ class Protocol:
                 return row
         return None
 
+    def must_not_ring(self, row: AttemptRow, report: CallReport, margin: float) -> bool:
+        """Asked of a call that the provider still holds: is its number to be called ``margin`` seconds from now?"""
+        listed = row.phone in self.database.not_to_call
+        return must_not_ring(report, row.phone, row.campaign.plan, self.clock.now, margin, listed=listed)
+
     def absence(self, finding: Finding, canary: AttemptRow | None) -> Finding:
         """What the provider's file makes of its lists is part of the protocol: no canary, no proof."""
         return finding
@@ -397,6 +393,3 @@ def _given_back(hand: Hand, answer: Gate) -> GivenBack:
         case Skip(reason):
             return GivenBack(hand.token, reason, skip=True)
     return GivenBack(hand.token, "paused, or the line fell silent, at the last moment")
-
-
-__all__ = ["Answered", "Hand", "Happened", "Protocol"]

@@ -47,6 +47,7 @@ class Call:
     __slots__ = (
         "attempt_id",
         "call_id",
+        "canceled",
         "disposition",
         "ends_at",
         "left_out",
@@ -72,10 +73,22 @@ class Call:
         self.ends_at = self.rings_at + lasts
         self.listed_at = now + rng.random() * lag
         self.told_at = self.ends_at + rng.random() * lag
+        self.canceled = False
         self.left_out = False
         """One list has left it out (a page lost under the reader); there is only one such: that is what is promised."""
 
-    def report(self, now: float, attempt_id: int | None = None) -> CallReport:
+    @property
+    def never_rang(self) -> bool:
+        return self.canceled and self.ends_at < self.rings_at
+
+    def cancel(self, now: float) -> bool:
+        if now >= self.ends_at:
+            return False
+        self.canceled, self.disposition = True, Disposition.CANCELED
+        self.ends_at = self.told_at = now
+        return True
+
+    def report(self, now: float, attempt_id: int | None = None, *, tells_ring: bool = False) -> CallReport:
         final = now >= self.told_at
         return CallReport(
             ReportStatus.FINAL if final else ReportStatus.PENDING,
@@ -86,6 +99,7 @@ class Call:
             disposition=self.disposition if final else None,
             raw="said",
             ended_at=self.ends_at if final else None,
+            rang=now >= self.rings_at and not self.never_rang if tells_ring else None,
         )
 
 
@@ -179,15 +193,22 @@ class Provider:
 
     def result(self, row: AttemptRow, now: float) -> CallReport:
         """One poll. Level 1 finds by our reference (its answer carries no id), all others by their own id."""
-        if _within(self.outages, now) or self.rng.random() < 0.05:
+        flaky = self.scenario.flaky
+        if _within(self.outages, now) or self.rng.random() < 0.05 * flaky:
             return CallReport(ReportStatus.UNREACHABLE, row.value.id)
         call_id = row.value.call_id
         for call in self.calls:
             if (call.ref == row.ref) if self.level == 1 else (call.call_id == call_id):
-                if self.rng.random() < 0.1:
+                if self.rng.random() < 0.1 * flaky:
                     break
-                return call.report(now, row.value.id)
+                return call.report(now, row.value.id, tells_ring=self.scenario.cancels)
         return CallReport(ReportStatus.MISSING, row.value.id)
+
+    def cancel(self, row: AttemptRow, now: float) -> bool:
+        """True where the call is gone, by what the client is told."""
+        if _within(self.outages, now):
+            return False
+        return any(call.call_id == row.value.call_id and call.cancel(now) for call in self.calls)
 
     def find(self, row: AttemptRow, canary: AttemptRow | None, as_of: float, now: float) -> Finding:
         if _within(self.outages, now) or self.rng.random() < 0.05:

@@ -92,11 +92,12 @@ class Scenario:
     """How likely a claim is followed at once by an opt-out or a pause."""
     queue: float
     """Seconds for which the provider may hold a call before it rings. What it does not hold rings at once."""
-
-    @property
-    def margin(self) -> float:
-        """Before closing: for the queue, and for the request on its way."""
-        return self.queue + AT_ONCE
+    cancels: bool
+    """The provider shows what it holds, and takes it back."""
+    margin: float
+    """Seconds before closing from which no call leaves: for the queue, and for the request on its way."""
+    flaky: float = 1.0
+    """How often questions meet no answer, a slow one or one without the call, as a share of the usual."""
 
 
 Climate = Callable[[Scenario], Scenario]
@@ -119,6 +120,7 @@ def draw(rng: Random, *, beyond: bool = False) -> Scenario:
     phones = [f"+4930{n:07d}" for n in range(1, (14 if crowded else rng.randint(2, 4)) + 1)]
     give_up = rng.choice((400.0, 1800.0, 7200.0))
     poll = PollSchedule(first_after=20.0, every=15.0, at_most_every=300.0, give_up_after=give_up)
+    queue = Random(start).choice((0.0, 120.0, LONGEST_QUEUE)) if watches_hours else 0.0
     return Scenario(
         start=start,
         storm_ends=start + rng.choice((120.0, 600.0, 2400.0)),
@@ -141,7 +143,9 @@ def draw(rng: Random, *, beyond: bool = False) -> Scenario:
         left_out=0.3,
         brief=0.5 if level == 1 else 0.85,
         spite=rng.choice((0.0, 0.02, 0.05)),
-        queue=Random(start).choice((0.0, 120.0, LONGEST_QUEUE)) if watches_hours else 0.0,
+        queue=queue,
+        cancels=level == 3,
+        margin=queue + AT_ONCE,
     )
 
 

@@ -192,8 +192,14 @@ class Workers:
 
     def _ask(self, machine: Machine, row: AttemptRow) -> Steps:
         yield self.rng.random() * 0.2
-        report = self.world.providers[row.line].result(row, self.clock.now)
-        yield self.rng.random() * (0.2 if self.rng.random() < 0.9 else 100.0)
+        provider, scenario = self.world.providers[row.line], self.world.scenario
+        report = provider.result(row, self.clock.now)
+        until_the_next = scenario.rules.poll.every + 2 * scenario.rules.request_timeout
+        if scenario.cancels and self.protocol.must_not_ring(row, report, until_the_next):
+            yield 0.1
+            if provider.cancel(row, self.clock.now):
+                report = provider.result(row, self.clock.now)
+        yield self.rng.random() * (0.2 if self.rng.random() < 1.0 - 0.1 * scenario.flaky else 100.0)
         self.put(machine, (row.value.id, Reported(report)))
 
     def settle(self, machine: Machine, line: str) -> Steps:

@@ -65,6 +65,8 @@ class World:
     def _provider(self, s: Scenario, line: str) -> Provider:
         def taken(row: AttemptRow, exchange: Exchange, call: Call) -> None:
             self.oracle.taken(row, exchange, call, self.clock.now)
+            if s.cancels and not exchange.late and s.flaky == 0.0:
+                self.clock.at(call.rings_at, lambda: self.oracle.has_its_turn(row, call))
             self._tell(line, call)
 
         return Provider(s, self.rng, taken)
