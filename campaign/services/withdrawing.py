@@ -15,7 +15,7 @@ from campaign.domain.line import Line
 from campaign.policies.withdrawn import must_not_ring
 from campaign.providers.port import Provider
 from campaign.services.outside import Outside
-from campaign.storage import campaign_rows, claims
+from campaign.storage import campaign_rows, claims, erasures
 from campaign.storage.engine import Store
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ def unwanted(store: Store, held: Sequence[tuple[RememberedCall, CallReport]], ma
     with store.read() as connection:
         now = store.now(connection)
         plans = campaign_rows.plans_of_attempts(connection, [call.attempt_id for call, _ in held])
-        listed = claims.listed(connection, [call.phone for call, _ in held])
+        phones = [call.phone for call, _ in held]
+        listed = claims.listed(connection, phones) | erasures.asked_for(connection, phones)
     return {
         call.attempt_id
         for call, report in held

@@ -68,6 +68,12 @@ def known(connection: Connection, digests: Collection[str]) -> set[str]:
     return set(connection.execute(query).scalars())
 
 
+def asked_for(connection: Connection, phones: Collection[str]) -> set[str]:
+    """Those whose erasure is under way; nobody needs the key to tell these, and a number with an open call is one."""
+    query = select(erasures.c.phone).where(erasures.c.phone.is_not(None), one_of(connection, erasures.c.phone, phones))
+    return set(connection.execute(query).scalars())
+
+
 def find(connection: Connection, digest: str) -> RowMapping | None:
     return connection.execute(select(erasures).where(erasures.c.digest == digest)).mappings().first()
 

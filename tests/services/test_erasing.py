@@ -1,15 +1,13 @@
 """Erasing people: what goes, what stays, what waits, and that nothing brings a number back."""
 
-import asyncio
 import io
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
 
-from campaign.domain.calls import CallReport, Finding, FindingKind, ReportStatus, WebhookDelivery
+from campaign.domain.calls import CallReport, Finding, FindingKind, RememberedCall, ReportStatus
 from campaign.domain.dispositions import Disposition
 from campaign.domain.erasure import ERASED, ErasureKey, is_erased
 from campaign.domain.errors import UsageFault
@@ -17,35 +15,34 @@ from campaign.domain.failpoints import arm, disarm_all
 from campaign.domain.verdicts import placed, unconfirmed
 from campaign.intake.numbers import read_number
 from campaign.intake.reading import Reading
-from campaign.policies.events import Answered, Looked, Reported
-from campaign.policies.looking import LookRules
-from campaign.services import campaigns, claiming, do_not_call, erasing, results, retry_batches, uploads, webhooks
-from campaign.services.claiming import ClaimedCall, Wish
-from campaign.services.outside import Outside
-from campaign.services.recording import record
-from campaign.services.webhooks import InboxReader
+from campaign.policies.events import Answered, Looked
+from campaign.services import claiming, do_not_call, erasing, results, retry_batches, uploads, webhooks
+from campaign.services.claiming import ClaimedCall
 from campaign.services.why import why
+from campaign.services.withdrawing import unwanted
 from campaign.storage import attempt_rows, erasures
 from campaign.storage.engine import Store
 from campaign.storage.schema import attempts, inbox, rejects, targets
 from tests.clock import FakeClock
-from tests.engine import LINE, outside
+from tests.engine import LINE
 from tests.services.dump import dump, lines_with, spellings
+from tests.services.erasing_world import (
+    KEY,
+    OTHER,
+    RULES,
+    claimed,
+    confirmed,
+    deliver,
+    ended,
+    received,
+    told,
+    uploaded,
+)
 from tests.services.rows import add_attempt, add_target, add_upload, attempt, journal, running, target
-from tests.services.test_looking import SECRET_LINE, Answering
 
-KEY = ErasureKey("a key that every process has")
-OTHER = ErasureKey("a key that somebody made up")
-RULES = {LINE.name: LookRules(poll=LINE.poll)}
 ADA, BOB = "+14155550142", "+14155550143"
 FILE = "phone,name,friend\n(415) 555-0142,Ada Lovelace,Bob\n+14155550143,Bob Bee,call 415-555-0142 too\n"
 BAD_ROWS = "1 415 555 0142,Ada Lovelace,x,one too many\n12,Nobody,\n"
-
-
-def uploaded(store: Store, name: str, content: str = FILE, key: ErasureKey | None = KEY) -> uploads.Progress:
-    campaign = campaigns.get(store, name)
-    received = uploads.receive(store, campaign.id, io.BytesIO(content.encode()), "list.csv", Reading(region="US"))
-    return uploads.read_upload(store, received.id, key=key)
 
 
 def begun(store: Store, name: str = "recall", content: str = FILE) -> None:
@@ -53,22 +50,8 @@ def begun(store: Store, name: str = "recall", content: str = FILE) -> None:
     uploaded(store, name, content)
 
 
-def claimed(store: Store, key: ErasureKey | None = KEY) -> list[ClaimedCall]:
-    refs = iter(f"{id(store) + i:032x}" for i in range(1000))
-    before = len(dump(store))
-    return list(claiming.claim(store, LINE, Wish(10), lambda: f"{before:08x}{next(refs)[8:]}", key=key).calls)
-
-
 def sent(store: Store) -> list[ClaimedCall]:
-    return claiming.confirm(store, LINE, claimed(store), 10.0, RULES, key=KEY)
-
-
-def told(store: Store, call: ClaimedCall, event: Any) -> None:
-    record(store, RULES, [(call.attempt_id, event)])
-
-
-def ended(disposition: Disposition = Disposition.NO_ANSWER, **words: Any) -> Reported:
-    return Reported(CallReport(ReportStatus.FINAL, disposition=disposition, **words))
+    return confirmed(store, claimed(store))
 
 
 def rows(store: Store, table: Any) -> Sequence[Any]:
@@ -87,8 +70,8 @@ def test_everything_about_a_person_goes_and_every_figure_stays(store: Store) -> 
     # Given two people, one of whom was called and stands in rejected rows, in a delivery and in the other's columns
     begun(store, content=FILE + BAD_ROWS)
     for call in sent(store):
-        told(store, call, Answered(call.token, placed(f"call-{call.attempt_id}")))
-        told(store, call, ended(Disposition.ANSWERED, talk_seconds=7, answered_at=1.0))
+        told(store, call.attempt_id, Answered(call.token, placed(f"call-{call.attempt_id}")))
+        told(store, call.attempt_id, ended(Disposition.ANSWERED, talk_seconds=7, answered_at=1.0))
     deliver(store, {"id": "call-1", "end": "answered", "said": "I am Ada"}, {"id": "call-1", "to": ADA, "end": "busy"})
     do_not_call.add(store, [ADA], "by letter", KEY)
     figures, calls = results.summary(store, "recall"), rows(store, attempts)
@@ -156,17 +139,17 @@ def test_a_call_that_is_open_keeps_its_number_until_it_has_ended(store: Store, c
     assert erasing.erase(store, KEY, [ADA]).waiting == 1
     # Then the number stays while the provider must be asked about it
     assert attempt(store, ada.attempt_id)["phone"] == ADA
-    told(store, ada, Answered(ada.token, unconfirmed("the answer was lost")))
+    told(store, ada.attempt_id, Answered(ada.token, unconfirmed("the answer was lost")))
     erasing.work_off(store)
     standing = erasing.standing(store, KEY)
     assert (standing.waiting, standing.calls) == (1, 1)
     doubt = attempt(store, ada.attempt_id)
-    told(store, ada, Looked(doubt["token"], Finding(FindingKind.FOUND, clock.now(), call_id="call-1")))
+    told(store, ada.attempt_id, Looked(doubt["token"], Finding(FindingKind.FOUND, clock.now(), call_id="call-1")))
     clock.advance(60)
     erasing.work_off(store)
     assert attempt(store, ada.attempt_id)["phone"] == ADA
     # And goes with its end, however the retry rule would have gone on
-    told(store, ada, ended())
+    told(store, ada.attempt_id, ended())
     clock.advance(60)
     erasing.work_off(store)
     assert erasing.standing(store, KEY).waiting == 0
@@ -182,8 +165,8 @@ def test_a_result_that_comes_late_finds_its_attempt_and_brings_nothing_back(
     # Given a call that nobody could tell the end of, and its person erased
     begun(store)
     ada = sent(store)[0]
-    told(store, ada, Answered(ada.token, placed("call-1")))
-    told(store, ada, ended(Disposition.UNKNOWN))
+    told(store, ada.attempt_id, Answered(ada.token, placed("call-1")))
+    told(store, ada.attempt_id, ended(Disposition.UNKNOWN))
     erasing.erase(store, KEY, [ADA])
     nothing_of_ada(store)
     # When the truth comes after all, twice, with the number in it
@@ -211,8 +194,8 @@ def test_a_delivery_that_nobody_has_handled_is_waited_for(store: Store, clock: F
     # Given a result on its way through the inbox when its person is erased
     begun(store)
     ada = sent(store)[0]
-    told(store, ada, Answered(ada.token, placed("call-1")))
-    told(store, ada, ended(Disposition.UNKNOWN))
+    told(store, ada.attempt_id, Answered(ada.token, placed("call-1")))
+    told(store, ada.attempt_id, ended(Disposition.UNKNOWN))
     received(store, {"id": "call-1", "end": "answered", "to": ADA})
     # When erasing comes to it
     assert erasing.erase(store, KEY, [ADA]).waiting == 1
@@ -233,11 +216,22 @@ def test_a_delivery_on_a_line_that_is_gone_does_not_hold_up_an_erasure_for_ever(
     nothing_of_ada(store)
 
 
+def test_a_call_that_its_provider_still_holds_back_is_asked_back(store: Store) -> None:
+    begun(store)
+    ada = sent(store)[0]
+    told(store, ada.attempt_id, Answered(ada.token, placed("call-1")))
+    held = RememberedCall(ada.attempt_id, ada.call.our_ref, ADA, "call-1", 0.0)
+    queued = [(held, CallReport(ReportStatus.PENDING, ada.attempt_id, rang=False))]
+    assert unwanted(store, queued, 0.0) == set()
+    erasing.erase(store, KEY, [ADA])
+    assert unwanted(store, queued, 0.0) == {ada.attempt_id}
+
+
 def test_the_number_of_an_erased_person_is_no_canary(store: Store) -> None:
     begun(store)
     for call in sent(store):
-        told(store, call, Answered(call.token, placed(f"call-{call.attempt_id}")))
-        told(store, call, ended(Disposition.ANSWERED))
+        told(store, call.attempt_id, Answered(call.token, placed(f"call-{call.attempt_id}")))
+        told(store, call.attempt_id, ended(Disposition.ANSWERED))
     erasing.erase(store, KEY, [BOB])
     with store.read() as connection:
         canary = attempt_rows.canary(connection, LINE.name, store.now(connection) + 1)
@@ -289,8 +283,8 @@ def test_a_file_that_comes_again_while_the_call_is_open_leaves_two_rows_apart(st
     ada = sent(store)[0]
     erasing.erase(store, KEY, [ADA])
     uploaded(store, "recall", FILE.replace("Bob", "Bobby"))
-    told(store, ada, Answered(ada.token, placed("call-1")))
-    told(store, ada, ended(Disposition.ANSWERED))
+    told(store, ada.attempt_id, Answered(ada.token, placed("call-1")))
+    told(store, ada.attempt_id, ended(Disposition.ANSWERED))
     clock.advance(60)
     erasing.work_off(store)
     nothing_of_ada(store)
@@ -441,23 +435,3 @@ def add_reject(store: Store, cells: list[str]) -> None:
     row = {"upload_id": upload, "line_no": 2, "field": "row", "reason": "r", "remedy": "m", "cells": cells}
     with store.write() as connection:
         connection.execute(insert(rejects).values(row))
-
-
-# --- deliveries ------------------------------------------------------------------------------------------------------
-
-
-def received(store: Store, *bodies: dict[str, str]) -> None:
-    for body in bodies:
-        delivery = WebhookDelivery({}, {"from": body.get("to", "")}, json.dumps(body).encode(), 0.0, verified=True)
-        webhooks.receive(store, SECRET_LINE, delivery)
-
-
-def deliver(store: Store, *bodies: dict[str, str]) -> None:
-    """Store deliveries and handle what is due."""
-    received(store, *bodies)
-
-    async def handle() -> None:
-        here: Outside = outside(store, RULES, erasure_key=KEY)
-        await InboxReader(SECRET_LINE, Answering(), here).run(1.0)  # type: ignore[arg-type]
-
-    asyncio.run(handle())
