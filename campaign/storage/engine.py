@@ -95,10 +95,11 @@ def open_store(url: str, clock: Clock | None = None) -> Store:
         with engine.connect():
             pass
     except DBAPIError as error:
-        raise OutOfReach(
-            f"the database {parsed.render_as_string(hide_password=True)} does not answer "
-            f"({_first_line(error)}); check CAMPAIGN_DATABASE_URL and that the server runs"
-        ) from None
+        remedy = "is its folder there, and may you write to it? CAMPAIGN_HOME or CAMPAIGN_DATABASE_URL names another"
+        if parsed.get_backend_name() != "sqlite":
+            remedy = "check CAMPAIGN_DATABASE_URL and that the server runs"
+        name = parsed.render_as_string(hide_password=True)
+        raise OutOfReach(f"the database {name} does not answer ({_first_line(error)}); {remedy}") from None
     return Store(engine, clock)
 
 

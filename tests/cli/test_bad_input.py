@@ -133,6 +133,12 @@ def test_a_database_url_that_is_none(cli: Cli) -> None:
     one_sentence(cli("list", environ={"CAMPAIGN_DATABASE_URL": "mysql://x"}), 2, "CAMPAIGN_DATABASE_URL")
 
 
+def test_a_database_file_that_cannot_be_opened(cli: Cli) -> None:
+    # A folder that is not there stands for one that may not be written to: who runs tests as root may write everywhere
+    url = f"sqlite:///{cli.folder / 'nowhere' / 'campaign.sqlite'}"
+    one_sentence(cli("list", environ={"CAMPAIGN_DATABASE_URL": url}), 5, "its folder", "CAMPAIGN_HOME")
+
+
 def test_a_home_that_cannot_be_made(cli: Cli) -> None:
     (cli.folder / "file").write_text("")
     one_sentence(cli("list", environ={"CAMPAIGN_HOME": str(cli.folder / "file" / "home")}), 5, "CAMPAIGN_HOME")
