@@ -1,6 +1,7 @@
 """Fixtures every test may ask for. A missing server skips here, with the reason, and fails in CI (``CI`` is set)."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +20,10 @@ from tests.servers import PostgresServer, RedisServer, ServerMissing
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+# A shell that runs the suite in the background ignores Ctrl-C for it and all its children, which some tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEMPLATE = "template_campaign"
 Server = TypeVar("Server", RedisServer, PostgresServer)
