@@ -109,12 +109,13 @@ class Dialer:
 
     async def _run(self, until: float) -> None:
         while self._may_go_on(until):
+            if self._behind and len(self._held) > BATCH // 4:
+                await self._start_some()
+                continue
             room = await self.outside.throttle.room(self.line.name, self._pace)
             found = await self._claim(room.calls)
             if self._held:
-                if self._behind:
-                    await self._commit_ahead()
-                await self._sleep_until(await self._give_start_times())
+                await self._start_some()
             elif room.calls == 0:
                 await self._sleep_until(min(self._next_turn(room.retry_at), until))
             elif not self._more_to_come(found):
@@ -140,8 +141,6 @@ class Dialer:
 
     async def _claim(self, room: int) -> Claim | None:
         """No more than there are start times for: what would be left over must be given back."""
-        if self._behind and len(self._held) > BATCH // 4:
-            return None
         free = self.outside.connections - self._in_air - self._leaving
         wanted = min(room, BATCH, free) - len(self._held)
         if wanted <= 0:
@@ -170,11 +169,16 @@ class Dialer:
 
     # --- start times
 
+    async def _start_some(self) -> None:
+        if self._behind:
+            await self._commit_ahead()
+        await self._sleep_until(await self._give_start_times())
+
     async def _give_start_times(self) -> float:
         """Give held calls their start times; returns the monotonic second at which to look again."""
         groups: dict[int, deque[_Held]] = {}
         # Taken out: calls that miss their start time come back to it while we wait for the answer.
-        for held in [self._held.popleft() for _ in range(min(self._length_of_stride(), len(self._held)))]:
+        for held in [self._held.popleft() for _ in range(self._length_of_stride())]:
             groups.setdefault(held.call.campaign_id, deque()).append(held)
         wants = [_want(campaign, members) for campaign, members in groups.items()]
         queues = list(groups.values())
@@ -198,15 +202,14 @@ class Dialer:
             return len(self._held)
         self._stride = max(self._stride * 3 // 4, SHORTEST_STRIDE) if self._missed else min(self._stride + 10, BATCH)
         self._missed = 0
-        return self._stride
+        ready = sum(held.committed is not None for held in self._held)  # they come first
+        return min(self._stride, ready or len(self._held))
 
     async def _commit_ahead(self) -> None:
         """Start times on a quick line are at once, so `sending` is committed before they are asked for."""
         ready = [held for held in self._held if held.committed is not None]
-        if len(ready) >= self._stride:
-            return
         fresh = [held for held in self._held if held.committed is None]
-        some = min(AHEAD * self._stride, BATCH)
+        some = min(AHEAD * self._stride, BATCH) if len(ready) < self._stride else 0
         self._held = deque([*ready, *fresh[some:]])
         going = await self._confirmed([(0.0, held) for held in fresh[:some]])
         self._held.extendleft(held for _, held in reversed(going))
