@@ -9,7 +9,7 @@ import click
 from campaign.cli.command import Command, Session, json_flag, pass_session
 from campaign.cli.output import print_json, print_table
 from campaign.domain.clock import CLOCKS_APART
-from campaign.domain.errors import CampaignError
+from campaign.domain.errors import CampaignError, NotPossible
 
 KEY_MISSED_LATELY = 60.0
 
@@ -31,8 +31,8 @@ class Finding(NamedTuple):
 def doctor_command(session: Session, as_json: bool) -> None:
     """Check settings, database, broker, lines, workers and clocks.
 
-    Exit code 2 for a fault of the configuration, 5 where something is out of reach. Nobody is called, no key is used:
-    `campaign lines check` does that.
+    Exit code 2 for a fault of the configuration, 4 where dispatch is locked, 5 where something is out of reach. Nobody
+    is called, no key is used: `campaign lines check` does that.
     """
     findings = list(_findings(session))
     if as_json:
@@ -58,6 +58,7 @@ def _findings(session: Session) -> Iterator[Finding]:
         yield tables
         yield _clock(session)
         if not tables.exit_code:
+            yield _dispatch(session)
             yield _workers(session)
             yield from _clocks_of_workers(session)
             yield from _orphans(session)
@@ -93,6 +94,14 @@ def _clock(session: Session) -> Finding:
         said = f"this machine is {skew:+.1f} s off the database's clock and would not dial; set it by NTP"
         return Finding("clock", WARN, said)
     return Finding("clock", GOOD, f"{skew:+.1f} s off the database's")
+
+
+def _dispatch(session: Session) -> Finding:
+    """Locked only where the database was seen to have lost something."""
+    from campaign.services.restoring import locked
+
+    why = locked(session.store)
+    return Finding("dispatch", BAD, why, NotPossible.exit_code) if why else Finding("dispatch", GOOD, "open")
 
 
 def _workers(session: Session) -> Finding:

@@ -54,7 +54,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "up": ("up", "Everything a single machine needs, until Ctrl-C."),
         "serve": ("serve", "The web edge: webhooks in, and health."),
         "sandbox": ("sandbox", "The simulated providers as a server."),
-        "db": ("db", "The database's tables."),
+        "db": ("db", "The database's tables, and what to do after a restore."),
         "doctor": ("doctor", "Check settings, database, broker, lines, workers and clocks."),
     },
 }

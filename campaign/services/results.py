@@ -8,11 +8,12 @@ from typing import Any, Protocol
 from campaign.domain.errors import UsageFault
 from campaign.domain.instants import format_instant
 from campaign.domain.line import Line
-from campaign.domain.states import TargetState
+from campaign.domain.states import CampaignState, TargetState
 from campaign.intake.sheet import write_rows
+from campaign.services import restoring
 from campaign.services.campaigns import found
 from campaign.services.lines import line_view
-from campaign.storage import campaigns, line_settings, results, targets
+from campaign.storage import campaigns, dispatch_rows, line_settings, results, targets
 from campaign.storage import summary as figures
 from campaign.storage.engine import Connection, RowMapping, Store
 
@@ -82,11 +83,13 @@ def summary(store: Store, name: str, lines: Mapping[str, Line] | None = None) ->
         counts = figures.target_counts(connection, campaign["id"])
         attempts = figures.attempt_counts(connection, campaign["id"])
         line_row = line_settings.by_name(connection).get(campaign["line"])
+        running = campaign["state"] == CampaignState.RUNNING
+        locked = restoring.sentence(dispatch_rows.read(connection)) if running else None
     line = line_view(campaign["line"], (lines or {}).get(campaign["line"]), line_row, now)
     return {
         "campaign": name,
         "state": campaign["state"],
-        "why": campaign["why"],
+        "why": campaign["why"] or locked,
         "rows": dict(rows),
         "targets": _by_state(counts),
         "dispositions": {word: n for state, word, n in sorted(counts, key=str) if word and state == TargetState.DONE},

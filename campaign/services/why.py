@@ -10,10 +10,11 @@ from campaign.domain.instants import format_instant
 from campaign.domain.line import Line
 from campaign.domain.plan import Plan
 from campaign.domain.states import CampaignState, LineState, TargetState, UploadState
+from campaign.services import restoring
 from campaign.services.campaigns import found
 from campaign.services.lines import LineView, line_view
 from campaign.services.why_number import NumberFacts, facts_of_number, sentences_of_number
-from campaign.storage import erasures, line_settings, process_rows, retries, summary
+from campaign.storage import dispatch_rows, erasures, line_settings, process_rows, retries, summary
 from campaign.storage.engine import Connection, RowMapping, Store
 
 QUIET_AFTER = 15.0
@@ -44,6 +45,7 @@ class Situation:
     due: int = 0
     later: tuple[tuple[str | None, int, float], ...] = ()
     seen_at: float | None = None
+    locked: str | None = None
     wrong_clocks: tuple[tuple[str, float], ...] = ()
     next_fire_at: float | None = None
     key_missed_at: float | None = None
@@ -96,6 +98,8 @@ def sentences(s: Situation) -> Iterator[str]:
 def _obstacles(s: Situation) -> Iterator[str]:
     yield from _of_state(s)
     if s.state is CampaignState.RUNNING:
+        if s.locked is not None:
+            yield s.locked
         yield from _of_line(s)
         yield from _of_workers(s)
         yield from _of_the_erasure_key(s)
@@ -213,6 +217,7 @@ def _situation(connection: Connection, campaign: RowMapping, lines: Mapping[str,
         due=summary.due_now(connection, campaign_id, now),
         later=tuple(summary.waiting_reasons(connection, campaign_id, now)),
         seen_at=process_rows.last_seen(connection),
+        locked=restoring.sentence(dispatch_rows.read(connection)),
         wrong_clocks=tuple(process_rows.wrong_clocks(connection, now - QUIET_AFTER, CLOCKS_APART)),
         next_fire_at=retries.next_fire(connection, campaign_id),
         key_missed_at=erasures.missed_at(connection),

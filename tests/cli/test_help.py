@@ -17,7 +17,11 @@ INTERFACE = {
     *("attempts", "set", "retry", "retries", "settle", "export", "rejects", "lines", "dnc", "sandbox", "serve", "up"),
     *("db", "doctor", "erase"),
 }
-NESTED = {"lines": {"list", "check", "describe"}, "dnc": {"add", "import", "remove", "list"}, "db": {"upgrade"}}
+NESTED = {
+    "lines": {"list", "check", "describe"},
+    "dnc": {"add", "import", "remove", "list"},
+    "db": {"upgrade", "reconcile"},
+}
 DATA = ("list", "show", "why", "targets", "attempts", "retries", "settle", "run", "watch", "upload", "doctor")
 
 
