@@ -7,7 +7,7 @@ from typing import NamedTuple
 import click
 
 from campaign.cli.command import Command, Session, json_flag, pass_session
-from campaign.cli.output import print_json, print_table
+from campaign.cli.output import plural, print_json, print_table
 from campaign.domain.clock import CLOCKS_APART
 from campaign.domain.errors import CampaignError, NotPossible
 
@@ -134,7 +134,7 @@ def _erasure(session: Session) -> Iterator[Finding]:
     elif now.missed_at is not None and now.asked_at - now.missed_at < KEY_MISSED_LATELY:
         yield Finding("erasure", WARN, "a worker does not dial, since it has not the CAMPAIGN_ERASURE_KEY of here")
     elif now.numbers:
-        said = f"{now.numbers - now.waiting:,} numbers erased, {now.waiting:,} open (`campaign erase --status`)"
+        said = f"{plural(now.numbers - now.waiting, 'number')} erased, {now.waiting:,} open (`campaign erase --status`)"
         yield Finding("erasure", GOOD, said)
 
 
