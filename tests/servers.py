@@ -152,6 +152,8 @@ class PostgresServer(_Server):
     """A cluster without fsync: a test's data need not survive a power cut. It refuses root, so root lends it a user."""
 
     _last_wish = signal.SIGINT  # fast shutdown; its children notice the end by themselves
+    segment_bytes = 16 * 2**20
+    """Of write-ahead log, which also is the largest file that a small database has."""
 
     def __init__(self) -> None:
         self._programs = _postgres_programs()
@@ -163,6 +165,18 @@ class PostgresServer(_Server):
     def base_url(self) -> str:
         """The server's URL without a database name."""
         return f"postgresql+psycopg://campaign@127.0.0.1:{self.port}"
+
+    def limit_files(self, most: int | None) -> None:
+        """No process of the server, now or later, can make a file longer than so many bytes; None: as long as it likes.
+
+        Done as the server's own user by ``prlimit`` (util-linux), since even root may be kept from it in a container.
+        """
+        url = f"host=127.0.0.1 port={self.port} user=campaign dbname=postgres"
+        with psycopg.connect(url) as link:
+            family = [self.pid, *(pid for (pid,) in link.execute("SELECT pid FROM pg_stat_activity").fetchall())]
+        for pid in family:
+            command = ["prlimit", f"--pid={pid}", f"--fsize={'unlimited' if most is None else most}:unlimited"]
+            subprocess.run(command, check=pid == self.pid, capture_output=True, **_as_user(self._owner))
 
     def create_database(self, template: str | None = None) -> str:
         """The URL of a fresh database, a copy of ``template`` where one is named (nobody may be connected to that)."""
@@ -190,6 +204,7 @@ class PostgresServer(_Server):
             [
                 self._programs / "initdb", "--pgdata", self.folder / "data", "--username", "campaign",
                 "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions",
+                f"--wal-segsize={self.segment_bytes // 2**20}",
             ],
             check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder, **_as_user(self._owner),
         )  # fmt: skip

@@ -285,6 +285,9 @@ class Dialer:
         self._in_air += 1
         try:
             verdict = await self.provider.originate(call.call)
+        except MemoryError:  # as if the process had died: its lease tells, and the third time the target is held
+            log.critical("line %s: MemoryError while attempt %d was sent", self.line.name, call.attempt_id)
+            return
         except Exception as error:  # a fault of ours after the request may have left
             log.error("line %s: the provider's file raised %s", self.line.name, type(error).__name__)
             verdict = unconfirmed(f"a fault of ours: {type(error).__name__}")

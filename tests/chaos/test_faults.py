@@ -1,7 +1,6 @@
 """Faults by name: a full disk, a read-only database, a Redis that refuses writes, a poison target."""
 
 import resource
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,20 +10,16 @@ import pytest
 import redis
 from sqlalchemy import select
 
-from campaign.domain.plan import Plan
 from campaign.domain.states import TargetState
 from campaign.storage.schema import targets
 from tests.chaos.lab import LINE, Lab, lab, make_tables
+from tests.chaos.midway import CALM, PLAN, dialling, ends_well, quiet
 from tests.chaos.processes import Child
 from tests.chaos.verdict import judge
 from tests.engine import add_campaign, numbers
 from tests.servers import PostgresServer, RedisServer
 
 pytestmark = pytest.mark.chaos
-
-PLAN = Plan(retry={})
-CALM = {"calls_per_second": 20.0, "timeout": "5s"}
-MANY = 200
 
 
 @pytest.fixture
@@ -38,34 +33,6 @@ def on_sqlite(redis_server: RedisServer, tmp_path: Path) -> Iterator[Lab]:
     url = make_tables(f"sqlite:///{tmp_path / 'campaign.sqlite'}")
     with lab(tmp_path, redis_server, url, line=CALM) as here:
         yield here
-
-
-def dialling(here: Lab) -> Child:
-    """A worker in the middle of a campaign."""
-    add_campaign(here.store, numbers(MANY), line=LINE, plan=PLAN)
-    worker = here.worker("worker", 2)
-    here.beat()
-    assert here.wait(lambda: here.simulator.ledger().placed >= 20, 40.0), here.logs()
-    return worker
-
-
-def quiet(here: Lab, within: float) -> bool:
-    """Nothing arrives at the provider for two seconds any more, though there is much left to dial."""
-    until = time.monotonic() + within
-    while time.monotonic() < until:
-        before = here.simulator.ledger().requests
-        time.sleep(2.0)
-        if here.simulator.ledger().requests == before:
-            return before < MANY - 20
-    return False
-
-
-def ends_well(here: Lab) -> None:
-    """By itself, and with the ledger's word for it."""
-    assert here.wait(here.completed, 60.0), f"{here.target_states()} {here.states()} {here.logs()}"
-    verdict = judge(here.store, here.simulator.ledger("calls"))
-    assert verdict.clean, verdict.evidence()
-    assert verdict.rings == MANY
 
 
 @contextmanager
@@ -144,41 +111,55 @@ def test_a_database_that_is_away_for_a_while_leaves_no_doubt(on_postgresql: Lab)
 
 
 POISONED = '''
-"""The celery app, in which dialling one number is fatal."""
-import os, signal
+"""The celery app, in which dialling one number is fatal, and dialling another takes more memory than there is."""
+import os, resource, signal
+from celery.signals import worker_process_init
 from campaign.providers.sandbox import Sandbox
 from workers import app
 
 healthy = Sandbox.originate
 
+@worker_process_init.connect
+def limit(**_):
+    pages = int(open("/proc/self/statm").read().split()[0])
+    most = pages * resource.getpagesize() + 400 * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
 async def originate(self, call):
-    if call.phone == "%s":
+    if call.phone == "{fatal}":
         os.kill(os.getpid(), signal.SIGKILL)
+    if call.phone == "{hungry}":
+        hoard = []
+        while True:
+            hoard.append(bytearray(16 * 2**20))
     return await healthy(self, call)
 
 Sandbox.originate = originate
 '''
 
 
-def test_a_target_that_kills_its_worker_is_held_and_all_others_are_dialled(
+@pytest.mark.slow
+def test_targets_that_kill_their_worker_or_eat_its_memory_are_held_and_all_others_are_dialled(
     redis_server: RedisServer, postgres_url: str, tmp_path: Path
 ) -> None:
-    # Given twenty numbers, all claimed together, one of which kills whoever dials it
+    # Given twenty numbers, all claimed together; one kills whoever dials it, as the kernel does where memory is short,
+    # and one needs more memory than its process may have
     quick = {"timeout": "1s", "settle_after": "500ms", "settle_grace": "0s"}
     with lab(tmp_path, redis_server, postgres_url, {"mix": "answered=100"}, quick) as here:
-        poison = numbers(20)[7]
-        (tmp_path / "poisoned.py").write_text(POISONED % poison)
+        fatal, hungry = numbers(20)[7], numbers(20)[12]
+        (tmp_path / "poisoned.py").write_text(POISONED.format(fatal=fatal, hungry=hungry))
         add_campaign(here.store, numbers(20), line=LINE, plan=PLAN)
         child = here.worker("worker", 2, app="poisoned")
         here.beat()
-        # When it has been tried until it is held
-        assert here.wait(here.completed, 90.0), f"{here.target_states()} {here.states()} {here.logs()}"
-        # Then it alone is held, after three workers, and every other number was rung once
+        # When they have been tried until they are held
+        assert here.wait(here.completed, 120.0), f"{here.target_states()} {here.states()} {here.logs()}"
+        # Then they alone are held, after three times, and every other number was rung once
         with here.store.read() as connection:
             held = connection.execute(select(targets).where(targets.c.state == TargetState.HELD)).mappings().all()
         verdict = judge(here.store, here.simulator.ledger("calls"))
-        assert [row["phone"] for row in held] == [poison], verdict.evidence()
-        assert "3 workers died" in held[0]["reason"]
+        assert {row["phone"] for row in held} == {fatal, hungry}, verdict.evidence()
+        assert all("3 workers died" in row["reason"] for row in held)
         assert verdict.clean, verdict.evidence()
-        assert verdict.rings == 19
+        assert verdict.rings == 18
         assert child.alive()
+        assert "MemoryError" in here.logs()
