@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,7 +20,7 @@ QUEUE = 8.0
 
 OPEN_FOR = 30.0
 POLL = {"first_after": "500ms", "every": "1s", "at_most_every": "10s", "give_up_after": "10m"}
-LINES = {
+LINES: dict[str, dict[str, Any]] = {
     "heeding": {"kind": "mobtexting", "queue_margin": "10s"},
     "taking-back": {"kind": "sandbox", "queue_margin": "0s", "poll": POLL, "timeout": "5s"},
     "unheeding": {"kind": "knovvu", "queue_margin": "0s"},
