@@ -24,6 +24,7 @@ from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.retry import Retry as BlockingRetry
 
 from campaign.domain.line import Line
 from campaign.providers.http import LineSender
@@ -256,7 +257,8 @@ def _make() -> Process:
 def _remember(runtime: Runtime) -> Memory:
     """What the processes before this one were sure of. Raises what :func:`campaign.services.restoring.review` raises:
     then this process does nothing, since nobody knows whether it may dial."""
-    redis = BlockingRedis.from_url(_broker(runtime), socket_timeout=ASK_FOR, socket_connect_timeout=ASK_FOR)
+    once = BlockingRetry(NoBackoff(), 0)
+    redis = BlockingRedis.from_url(_broker(runtime), socket_timeout=ASK_FOR, socket_connect_timeout=ASK_FOR, retry=once)
     memory = Memory((SideFile(runtime.settings.home), InRedis(redis)))
     try:
         restoring.review(runtime.store, memory, os.urandom(16).hex())
