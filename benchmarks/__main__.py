@@ -46,6 +46,7 @@ def main() -> int:
         print(f"benchmarks: {missing}", file=sys.stderr)
         return 2
     about.append(f"medians of {rounds} interleaved windows of {seconds:g} s, {time.monotonic() - began:.0f} s in all")
+    about.append(report.RATIOS)
     medians = {key: _median(figures) for key, figures in results.items()}
     print(report.table(medians, LATENCIES))
     print("\n".join(f"* {line}" for line in about))

@@ -11,14 +11,20 @@ GEVENT = "one task per number, gevent 100"
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- figures begin -->", "<!-- figures end -->"
 
+RATIOS = (
+    "× bare: calls per second by the clock, on cores shared with the provider, the database and Redis; "
+    "× bare, CPU: calls per second of CPU of the design's own processes, without those"
+)
+
 Medians = Mapping[tuple[str, int], Figure]
 
 
 def table(medians: Medians, latencies: Sequence[int]) -> str:
-    """Markdown. A ratio is how many times the calls per second of the column's design."""
+    """Markdown. A ratio is how many times as many calls as the column's design; RATIOS tells the two to the bare loop
+    apart."""
     lines = [
-        "| provider | design | calls/s | CPU µs per call | × bare | × prefork | × gevent |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| provider | design | calls/s | × bare | × prefork | × gevent | CPU µs per call | × bare, CPU |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for latency in latencies:
         lines += [_row(name, figure, latency, medians) for (name, at), figure in medians.items() if at == latency]
@@ -34,12 +40,14 @@ def write(medians: Medians, latencies: Sequence[int], about: Sequence[str]) -> N
 
 
 def _row(name: str, figure: Figure, latency: int, medians: Medians) -> str:
-    ratios = " | ".join(_ratio(figure, medians.get((other, latency))) for other in (BARE, PREFORK, GEVENT))
-    return f"| {latency} ms | {name} | {figure.per_second:,.0f} | {figure.cpu:,.0f} | {ratios} |"
+    others = [medians.get((other, latency)) for other in (BARE, PREFORK, GEVENT)]
+    by_clock = " | ".join(_ratio(figure.per_second, other.per_second if other else 0.0) for other in others)
+    by_cpu = _ratio(figure.per_cpu_second, others[0].per_cpu_second if others[0] else 0.0)
+    return f"| {latency} ms | {name} | {figure.per_second:,.0f} | {by_clock} | {figure.cpu:,.0f} | {by_cpu} |"
 
 
-def _ratio(figure: Figure, other: Figure | None) -> str:
-    if other is None or not other.per_second:
+def _ratio(ours: float, theirs: float) -> str:
+    if not theirs:
         return ""
-    ratio = figure.per_second / other.per_second
+    ratio = ours / theirs
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
