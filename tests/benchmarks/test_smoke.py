@@ -80,7 +80,7 @@ def test_the_readme_has_its_marks_and_keeps_what_is_around_them(
     report.write({("ours", 0): Figure(1.0, 2.0)}, (0,), ["a machine"])
     # Then they stand between the marks and all else is as it was
     written = copy.read_text()
-    assert "| 0 ms | ours | 1 | 2 |" in written
+    assert "| 0 ms | ours | 1 |  |  |  | 2 |  |" in written
     assert "* a machine" in written
     assert written.partition(report.BEGIN)[0] == page.partition(report.BEGIN)[0]
     assert written.partition(report.END)[2] == page.partition(report.END)[2]
