@@ -111,9 +111,10 @@ def _claim(
     store: Store, line: Line, wish: Wish, new_ref: Callable[[], str], key: ErasureKey | None, memory: Memory
 ) -> Claim:
     with store.write() as connection:
-        row = line_rows.lock_line(connection, line.name, memory.our_ref)
+        seen = memory.seen
+        row = line_rows.lock_line(connection, line.name, seen.our_ref if seen else None)
         now = store.now(connection)
-        if restoring.forbids(connection, memory, row.watch, now):
+        if restoring.forbids(connection, seen, row.watch, now):
             return Claim((), 0, False, line.calls_per_second)
         if abs(ahead := store.clock_ahead(now)) > CLOCKS_APART:
             log.error("line %s: not dialling: this machine's clock is %+.1f s off the database's", line.name, ahead)
@@ -286,8 +287,9 @@ def confirm(
         hands = attempt_rows.lock_hands(connection, [c.attempt_id for c in calls])
         mine = [c for c in calls if _is_mine(hands.get(c.attempt_id), c)]
         now = store.now(connection)
-        row = line_rows.read_line(connection, line.name, memory.our_ref)
-        health = CLOSED if restoring.forbids(connection, memory, row.watch, now) else row.health
+        seen = memory.seen
+        row = line_rows.read_line(connection, line.name, seen.our_ref if seen else None)
+        health = CLOSED if restoring.forbids(connection, seen, row.watch, now) else row.health
         back = _refusals(connection, line, health, mine, hands, now, key)
         going = [c for c in mine if c.attempt_id not in back]
         claims.set_sending(connection, [c.attempt_id for c in going], now, now + lease)

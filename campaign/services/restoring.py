@@ -51,24 +51,23 @@ class Memory:
     seen: Witness | None = None
     _told: bool = field(default=False, repr=False)
 
-    @property
-    def our_ref(self) -> str | None:
-        return self.seen.our_ref if self.seen else None
-
     def committed(self, watch: Watch | None, our_ref: str, sent_at: float) -> None:
         """Only after the commit has returned: a commit of which that is not known proves nothing."""
         if watch is not None:
             self.seen = Witness(watch.standing.database_id, watch.standing.reconciled_at, our_ref, sent_at)
 
 
-def forbids(connection: Connection, memory: Memory, watch: Watch | None, now: float) -> bool:
+def forbids(connection: Connection, seen: Witness | None, watch: Watch | None, now: float) -> bool:
     """Whether nothing may be dialled: dispatch is locked, or this process remembers more than the database, and then
-    locks it in the caller's transaction."""
+    locks it in the caller's transaction.
+
+    ``seen`` is the very witness that the database was asked about, read from the memory before: while the question
+    waited for a lock, another thread may have committed and remembered something newer, which ``watch`` cannot know.
+    """
     if watch is None:
         return False
     if watch.standing.locked_at is not None:
         return True
-    seen = memory.seen
     if seen is None or not policy.is_behind(watch.standing, seen, watch.knows_witness):
         return False
     _lock(connection, now, _forgotten(seen), seen.sent_at)
