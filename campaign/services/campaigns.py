@@ -166,12 +166,16 @@ def _complete(store: Store, campaign_id: int) -> str | None:
             return None
         now = store.now(connection)
         held = campaigns.held_in(connection, campaign_id)
-        why = f"{held} held, a person must decide: `campaign settle`" if held else None
-        if not campaigns.move(connection, campaign_id, [RUNNING], COMPLETED, ended_at=now, why=why):
+        if not campaigns.move(connection, campaign_id, [RUNNING], COMPLETED, ended_at=now, why=held_in_words(held)):
             return None
         events.record(connection, now, "completed", campaign_id=campaign_id, detail={"held": held})
         row = campaigns.lock(connection, campaign_id)
         return str(row["name"]) if row else None
+
+
+def held_in_words(held: int) -> str | None:
+    """What a completed campaign still waits for."""
+    return f"{held} held, a person must decide: `campaign settle`" if held else None
 
 
 def _wake_forgotten(store: Store, campaign_id: int) -> None:

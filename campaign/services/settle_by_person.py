@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from campaign.domain.dispositions import Disposition
 from campaign.domain.errors import NotPossible, UsageFault
 from campaign.domain.states import AttemptState, CampaignState, TargetState
-from campaign.services.campaigns import found
+from campaign.services.campaigns import found, held_in_words
 from campaign.storage import campaigns, events, held
 from campaign.storage.engine import Connection, Store
 
@@ -79,6 +79,9 @@ def settle(
         settled = _settle_all(connection, campaign["id"], decision, phones, unconfirmed, now)
         if again and settled.held + settled.unconfirmed:
             campaigns.wake(connection, campaign["id"])
+        elif campaign["state"] == CampaignState.COMPLETED:
+            left = held_in_words(campaigns.held_in(connection, campaign["id"]))
+            campaigns.move(connection, campaign["id"], [CampaignState.COMPLETED], CampaignState.COMPLETED, why=left)
         detail = {"as": decision, "held": settled.held, "unconfirmed": settled.unconfirmed}
         events.record(connection, now, "settled", campaign_id=campaign["id"], detail=detail)
         return settled

@@ -51,6 +51,21 @@ def test_held_targets_become_done_as_the_person_says(store: Store, clock: FakeCl
     assert journal(store)[-1] == "settled"
 
 
+def test_a_completed_campaign_asks_for_no_decision_that_has_been_made(store: Store) -> None:
+    # Given a completed campaign with two held numbers
+    campaign = running(store)
+    for n in (1, 2):
+        hold(store, campaign, PHONE(n))
+    campaigns.complete_finished(store)
+    # When one is decided, then the campaign still says what the other one waits for; then nothing more
+    said = []
+    for phone in (PHONE(1), PHONE(2)):
+        settle(store, "recall", "no_answer", [phone])
+        said.append(campaigns.get(store, "recall").why)
+    assert said == ["1 held, a person must decide: `campaign settle`", None]
+    assert campaigns.get(store, "recall").state is CampaignState.COMPLETED
+
+
 def test_not_placed_takes_the_attempt_back_and_the_number_waits(store: Store, clock: FakeClock) -> None:
     held, asked = hold(store, running(store), PHONE(1))
     campaigns.complete_finished(store)
