@@ -1,7 +1,7 @@
 """Looking at calls that are out: take what is due, have it asked about, take more as soon as there is room for it.
 
 What a process has taken nobody else looks at until its lease runs out; if the process dies, that is how long those
-results stay away. So it takes no more than it asks about at once, for hardly longer than the question may take.
+results stay away. So it takes no more than it asks about at once, for hardly longer than questions take these days.
 """
 
 import asyncio
@@ -19,9 +19,17 @@ from campaign.storage.engine import Store
 
 log = logging.getLogger(__name__)
 
-SPARE = 10.0
-"""Seconds of a lease beyond the question itself, for its turn and for writing the answer down. Two who ask about one
-call only cost the provider a request, so on a line whose requests are quick it is less."""
+QUICK = 2.0
+"""Seconds that a look is given at least, and at first: two who ask about one call only cost the provider a request."""
+
+PATIENCE = 3.0
+"""How many times as long as the slowest of late a look may take before somebody else looks, too."""
+
+SPARE = 3.0
+"""Seconds of a lease beyond the look itself, for writing down what came of it."""
+
+FORGETS = 0.9
+"""What is left of the slowest look after each one that was quicker."""
 
 REFILL = 0.2
 """Seconds between two looks for more to ask about while some questions are still out."""
@@ -40,10 +48,6 @@ class Kind:
     at_once: int
     batch: int = 1
 
-    def lease(self, line: Line) -> float:
-        """Seconds until somebody else looks at a call whose asker fell silent."""
-        return self.requests * line.timeout + min(SPARE, 4.0 * line.timeout)
-
 
 @dataclass(slots=True)
 class Looks:
@@ -54,6 +58,8 @@ class Looks:
     line: Line
     outside: Outside
     _out: set[asyncio.Task[None]] = field(default_factory=set)
+    _asked: set[int] = field(default_factory=set)
+    _slowest: float = 0.0
 
     async def run(self, seconds: float, look: Callable[[Sequence[Look]], Awaitable[None]]) -> None:
         """Hand what is due to ``look``, batch by batch, for at most ``seconds`` or until nothing is due or out."""
@@ -70,9 +76,17 @@ class Looks:
         room = (self.kind.at_once - len(self._out)) * self.kind.batch
         if room <= 0:
             return []
-        taken: list[Look] = await self.outside.in_thread(take, self.outside.store, self.line, self.kind, room)
+        asked = (take, self.outside.store, self.line.name, self.kind.state, self._lease(), room)
+        taken: list[Look] = await self.outside.in_thread(*asked)
         reach(f"{self.kind.name}.after_take")
+        # Ours whose lease ran out while we still look: that others stay away for another lease is all it needs.
+        taken = [(call, token) for call, token in taken if call.attempt_id not in self._asked]
         return [taken[start : start + self.kind.batch] for start in range(0, len(taken), self.kind.batch)]
+
+    def _lease(self) -> float:
+        """Seconds until somebody else looks at a call whose asker fell silent."""
+        longest = self.kind.requests * self.line.timeout
+        return min(longest, max(QUICK, PATIENCE * self._slowest)) + SPARE
 
     def _begin(self, look: Callable[[Sequence[Look]], Awaitable[None]], batch: Sequence[Look]) -> None:
         task = asyncio.create_task(self._safely(look, batch), name=f"{self.kind.name} {self.line.name}")
@@ -80,14 +94,19 @@ class Looks:
         task.add_done_callback(self._out.discard)
 
     async def _safely(self, look: Callable[[Sequence[Look]], Awaitable[None]], batch: Sequence[Look]) -> None:
+        began, ids = self.outside.clock.monotonic(), {call.attempt_id for call, _ in batch}
+        self._asked |= ids
         try:
             await look(batch)
         except Exception as error:  # nothing is lost: what was not recorded is looked at again after its lease
             log.error("line %s: a look failed (%s: %s)", self.line.name, self.kind.name, type(error).__name__)
+        finally:
+            self._asked -= ids
+        self._slowest = max(FORGETS * self._slowest, self.outside.clock.monotonic() - began)
 
 
-def take(store: Store, line: Line, kind: Kind, most: int) -> list[Look]:
-    """Attempts that are due for a look of this kind, with their tokens; nobody else looks at them for a lease."""
+def take(store: Store, line: str, state: AttemptState, lease: float, most: int) -> list[Look]:
+    """Attempts in ``state`` that are due for a look, with their tokens; nobody else looks at them for ``lease``."""
     with store.write() as connection:
         now = store.now(connection)
-        return attempt_rows.take_looks(connection, line.name, kind.state, now, now + kind.lease(line), most)
+        return attempt_rows.take_looks(connection, line, state, now, now + lease, most)

@@ -256,10 +256,13 @@ def test_a_target_that_kills_three_workers_is_held(store: Store, clock: FakeCloc
     assert "3 workers died" in one(store, targets).reason
 
 
-def deliver(store: Store, end: str, *, verified: bool = True, **said: str) -> bool:
+def deliver(
+    store: Store, end: str, *, verified: bool = True, query: Mapping[str, str] | None = None, **said: str
+) -> bool:
     body = json.dumps({"end": end, **said}).encode()
     headers = {"authorization": "Bearer s3cret-canary", "content-type": "application/json"}
-    delivery = WebhookDelivery(headers, {"token": "s3cret-canary"}, body, store.clock.now(), verified)
+    asked = {"token": "s3cret-canary", **(query or {})}
+    delivery = WebhookDelivery(headers, asked, body, store.clock.now(), verified)
     return webhooks.receive(store, SECRET_LINE, delivery)
 
 
