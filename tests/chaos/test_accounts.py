@@ -41,14 +41,14 @@ def started_anew(here: Lab, worker: Child, **environment: str) -> None:
 def test_a_key_that_is_rotated_while_calls_are_open(
     redis_server: RedisServer, postgres_url: str, tmp_path: Path
 ) -> None:
-    old = {**SLOW_TO_TELL, "keys": {"pathors": "a-token"}}
-    with lab(tmp_path, redis_server, postgres_url, old, UNHURRIED, "pathors") as here:
+    old = {**SLOW_TO_TELL, "keys": {"knovvu": "a-token"}}
+    with lab(tmp_path, redis_server, postgres_url, old, UNHURRIED, "knovvu") as here:
         add_campaign(here.store, numbers(MANY), line=LINE, plan=PLAN)
         worker = here.worker("worker", 2)
         here.beat()
         assert here.wait(lambda: open_calls(here, LINE) >= 10, 40.0), here.logs()
         # When the account takes another key from now on
-        here.simulator.configure(keys={"pathors": "another-token"})
+        here.simulator.configure(keys={"knovvu": "another-token"})
         # Then the campaign is paused with the reason, and whoever is out keeps waiting for its result
         assert here.wait(here.whys, 20.0), here.logs()
         assert "auth" in here.whys()[0]
