@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, case, func, literal, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, case, func, literal, select, text, update
 
 from campaign.domain.dispositions import Disposition
 from campaign.domain.restores import Standing
@@ -54,9 +54,11 @@ def make(connection: Connection, database_id: str) -> None:
     connection.execute(insert_new(connection, dispatch).values(id=1, database_id=database_id))
 
 
-def watched(our_ref: str | None) -> list[ColumnElement[Any]]:
-    """The columns of :class:`Watch`, for a statement that runs anyway and joins ``dispatch``."""
-    there = select(attempts.c.id).where(attempts.c.our_ref == our_ref, attempts.c.state != AttemptState.CLAIMED)
+def watched(parameter: str) -> list[ColumnElement[Any]]:
+    """The columns of :class:`Watch`, for a statement that runs anyway and joins ``dispatch``. Its ``parameter`` is the
+    reference of the attempt that the database must know."""
+    witness = attempts.c.our_ref == bindparam(parameter, type_=attempts.c.our_ref.type)
+    there = select(attempts.c.id).where(witness, attempts.c.state != AttemptState.CLAIMED)
     return [
         dispatch.c.database_id,
         dispatch.c.reconciled_at,

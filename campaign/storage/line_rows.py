@@ -1,9 +1,8 @@
 """Rows of ``lines``: the health that all workers share, and the lock under which a line's calls are counted."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from campaign.domain.rows import LineHealth
 from campaign.domain.states import LineState
@@ -12,6 +11,15 @@ from campaign.storage.dispatch_rows import Watch
 from campaign.storage.newer_words import CLOSED, state_of_line
 from campaign.storage.schema import dispatch, lines
 from campaign.storage.upsert import insert_new
+
+_LINE = (
+    select(lines, *dispatch_rows.watched("witness"))
+    .select_from(lines.outerjoin(dispatch, dispatch.c.id == 1))
+    .where(lines.c.name == bindparam("line"))
+)
+"""A line's row and, in the same statement, what :class:`Watch` says. Made once: every claim and every send runs it."""
+
+_LOCKED_LINE = _LINE.with_for_update(of=lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +37,18 @@ class LineRow:
 def lock_line(connection: Connection, name: str, witness: str | None = None) -> LineRow:
     """The line's row, made if it is not there, locked until the transaction ends. ``witness`` is the reference of an
     attempt that the database must know."""
-    query = _line(name, witness).with_for_update(of=lines)
-    row = connection.execute(query).first()
+    asked = {"line": name, "witness": witness}
+    row = connection.execute(_LOCKED_LINE, asked).first()
     if row is None:
         insert_missing(connection, [name])
-        row = connection.execute(query).one()
+        row = connection.execute(_LOCKED_LINE, asked).one()
     return _line_row(row)
 
 
 def read_line(connection: Connection, name: str, witness: str | None = None) -> LineRow:
     """The line's row, unlocked; as made where there is none."""
-    row = connection.execute(_line(name, witness)).first()
+    row = connection.execute(_LINE, {"line": name, "witness": witness}).first()
     return _line_row(row) if row is not None else LineRow(name, LineHealth())
-
-
-def _line(name: str, witness: str | None) -> Select[Any]:
-    """Beside the line's row, in the same statement, what :class:`Watch` says."""
-    beside = lines.outerjoin(dispatch, dispatch.c.id == 1)
-    return select(lines, *dispatch_rows.watched(witness)).select_from(beside).where(lines.c.name == name)
 
 
 def insert_missing(connection: Connection, names: list[str]) -> None:
