@@ -81,11 +81,12 @@ def _check_encoding(lines: Sequence[str], encoding: str, reading: Reading) -> No
     if reading.encoding is not None:
         return
     bad = [number for number, line in enumerate(lines, start=1) if MARKED.search(line)]
-    if bad and (bad[0] == 1 or len(bad) * _UNDECODABLE_SHARE > len(lines)):
+    proofs = sum(not line.isascii() for line in lines) - len(bad)  # letters beyond ASCII that read well: hardly chance
+    if bad and (bad[0] == 1 or (len(bad) * _UNDECODABLE_SHARE > len(lines) and proofs < len(bad))):
         raise UsageFault(
             f"line {bad[0]}: the file is not {encoding.removesuffix('-sig').upper()}; save it as UTF-8, or give its "
             "--encoding (windows-1252 is the usual one for Western Excel, windows-1254 for Turkish, big5 or gb18030 "
-            "for Chinese)"
+            "for Chinese; utf-8 rejects such rows and keeps the others)"
         )
 
 

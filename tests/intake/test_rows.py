@@ -117,6 +117,15 @@ def test_bytes_that_are_no_text_cost_their_row_only() -> None:
     assert "--encoding" in rejected[0].remedy
 
 
+def test_a_file_whose_other_rows_prove_its_encoding_loses_only_the_row_that_is_not_in_it() -> None:
+    # Given a short UTF-8 file into which somebody has pasted one row of another encoding
+    content = "Name,Mobile\nZoë,+14155550100\n".encode() + b"Ren\xe9,+14155550101\n" + b"Ann,+14155550102\n"
+    # Then that row is rejected and no good one with it
+    good, rejected = read(content)
+    assert [row.phone for row in good] == ["+14155550100", "+14155550102"]
+    assert [(row.line_no, row.field) for row in rejected] == [(3, "Name")]
+
+
 def test_a_declared_encoding_keeps_what_it_can() -> None:
     content = b"Name,Mobile\nZo\xeb,+14155550100\nAnn,+14155550101\n"
     good, rejected = read(content, Reading(encoding="utf-8"))
