@@ -14,6 +14,9 @@ _BETWEEN = r"[\s().\-/]{0,3}"
 _LEAST = 7
 """Digits of a national number below which it is only looked for with its country code: it would be found in dates."""
 
+_SHORTEST = 6
+"""Digits of the shortest number that can be asked for, its country code included."""
+
 _PIECE = re.compile(r"\+?\(?\d[\d\s().\-/]{4,24}\d")
 
 
@@ -79,13 +82,11 @@ def texts(value: Any) -> Iterator[str]:
 
 def found_in(traces: Iterable[Trace], value: Any) -> list[Trace]:
     """Those that stand somewhere in a JSON value."""
-    told = list(texts(value))
-    squeezed = [digits(text) for text in told]
-    return [
-        trace
-        for trace in traces
-        if any(trace.may_be_in(quick) and trace.is_in(text) for text, quick in zip(told, squeezed, strict=True))
-    ]
+    squeezed = [(text, digits(text)) for text in texts(value)]
+    worth = [(text, quick) for text, quick in squeezed if len(quick) >= _SHORTEST]
+    if not worth:
+        return []
+    return [trace for trace in traces if any(trace.may_be_in(quick) and trace.is_in(text) for text, quick in worth)]
 
 
 def without(traces: Iterable[Trace], value: Any) -> Any:
