@@ -47,10 +47,10 @@ def lock_pairs(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, 
     cannot read."""
     extra = [attempts.c.campaign_id, attempts.c.line, attempts.c.phone]
     query = select(*_ATTEMPT, *extra).where(one_of(connection, attempts.c.id, attempt_ids)).order_by(attempts.c.id)
-    rows = readable(connection.execute(query.with_for_update()), lambda row: (_attempt(row), *row[-3:]))
+    rows = readable(connection.execute(query.with_for_update()).all(), lambda row: (_attempt(row), *row[-3:]))
     wanted = sorted({attempt.target_id for attempt, *_ in rows})
     locked = select(*_TARGET).where(one_of(connection, targets.c.id, wanted)).order_by(targets.c.id).with_for_update()
-    by_id = {target.id: target for target in readable(connection.execute(locked), _target)}
+    by_id = {target.id: target for target in readable(connection.execute(locked).all(), _target)}
     return {a.id: Pair(a, by_id[a.target_id], *others) for a, *others in rows if a.target_id in by_id}
 
 
@@ -75,7 +75,7 @@ def lock_hands(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, 
         .with_for_update(of=attempts)
     )
     hands = readable(
-        connection.execute(query),
+        connection.execute(query).all(),
         lambda row: (row[0], Hand(row[1], AttemptState(row[2]), Disposition.ANSWERED in row[3], row[4])),
     )
     return dict(hands)

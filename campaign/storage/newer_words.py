@@ -2,7 +2,7 @@
 leaves alone: it dials nobody by it and changes nothing of it."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any, TypeVar
 
@@ -18,13 +18,12 @@ log = logging.getLogger(__name__)
 Read = TypeVar("Read")
 
 
-def readable(rows: Iterable[Row], read: Callable[[Row], Read]) -> list[Read]:  # type: ignore[type-arg]
+def readable(rows: Sequence[Row], read: Callable[[Row], Read]) -> list[Read]:  # type: ignore[type-arg]
     """What ``read`` makes of the rows that hold no word from the future; their number is small, their time is short."""
-    listed = list(rows)
     try:
-        return [read(row) for row in listed]
+        return [read(row) for row in rows]
     except ValueError:
-        return [value for row in listed for value in _tried(row, read)]
+        return [value for row in rows for value in _tried(row, read)]
 
 
 def _tried(row: Row, read: Callable[[Row], Read]) -> list[Read]:  # type: ignore[type-arg]
