@@ -34,7 +34,7 @@ def tick() -> None:
     here = process.current()
     here.beat("tick")
     if _ticks % TIDY_EVERY == 0:
-        sweeping.forget_old_processes(here.runtime.store)
+        sweeping.forget_what_is_old(here.runtime.store)
     _ticks += 1
     paces = {name: line.calls_per_second for name, line in here.runtime.lines.items()}
     for order in ticking.tick(here.runtime.store, here.runtime.rules, paces):

@@ -1,7 +1,8 @@
 """``POST /hooks/LINE``: a provider tells us how a call went.
 
 The secret is checked before a byte of the body is read, the delivery is committed before it is answered, and a worker
-handles it afterwards. On a line without ``webhook_secret`` a delivery is only a hint to poll.
+handles it afterwards. On a line without ``webhook_secret`` a delivery is only a hint to poll: which calls to ask about
+is all that is kept of it, and beyond a thousand that wait the sender is told to come later.
 """
 
 import logging
@@ -17,7 +18,7 @@ from campaign.domain.line import Line
 from campaign.providers.port import Fault, Provider, Reply
 from campaign.providers.port import Request as Outgoing
 from campaign.providers.registry import make_provider, provider_class
-from campaign.services.webhooks import presented_secret, receive, secret_matches
+from campaign.services.webhooks import TooManyHints, presented_secret, receive, receive_hint, secret_matches
 from campaign.storage.engine import Store
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,10 @@ BODY_LIMIT = 1024 * 1024
 
 AGAIN_AFTER = "5"
 """Seconds, in Retry-After: the provider should deliver again because nothing was stored."""
+
+
+HINTS_AGAIN_AFTER = "60"
+"""Seconds, in Retry-After: so many unverified deliveries wait that one more is not taken."""
 
 
 class TooLarge(Exception):
@@ -70,11 +75,20 @@ async def _answer(store: Store, line: Line, provider: Provider, delivery: Webhoo
     if challenge is not None:
         return JSONResponse(dict(challenge))
     try:
-        await run_in_threadpool(receive, store, line, delivery)
+        await run_in_threadpool(_keep, store, line, provider, delivery)
+    except TooManyHints:
+        return _refusal(429, "too many unverified deliveries wait", {"Retry-After": HINTS_AGAIN_AFTER})
     except Exception as error:  # noqa: BLE001 - whatever kept it from being stored, the provider must deliver it again
         log.error("line %s: a delivery could not be stored (%s)", line.name, type(error).__name__)
         return _refusal(503, "not stored; deliver it again", {"Retry-After": AGAIN_AFTER})
     return JSONResponse({"ok": True})
+
+
+def _keep(store: Store, line: Line, provider: Provider, delivery: WebhookDelivery) -> None:
+    if delivery.verified:
+        receive(store, line, delivery)
+    else:
+        receive_hint(store, line, provider.read_webhook(delivery))
 
 
 def _words(request: Request) -> tuple[dict[str, str], dict[str, str]]:

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from campaign.policies.events import LeaseRanOut, TimeRanOut
 from campaign.policies.looking import LookRules
 from campaign.services.recording import record
-from campaign.storage import attempt_rows, process_rows
+from campaign.storage import attempt_rows, inbox, process_rows
 from campaign.storage.engine import Store
 
 MOST = 500
 FORGET_PROCESS_AFTER = 86_400.0
+FORGET_DELIVERY_AFTER = 30 * 86_400.0
+"""Seconds after which a delivery that was read is deleted: what it told is in the attempt. Until then it is known when
+it comes again."""
 
 
 def sweep(store: Store, rules: Mapping[str, LookRules]) -> int:
@@ -23,6 +26,9 @@ def sweep(store: Store, rules: Mapping[str, LookRules]) -> int:
     return len(silent) + len(over)
 
 
-def forget_old_processes(store: Store) -> None:
+def forget_what_is_old(store: Store) -> None:
+    """Processes that are long gone, deliveries that were read long ago."""
     with store.write() as connection:
-        process_rows.forget(connection, store.now(connection) - FORGET_PROCESS_AFTER)
+        now = store.now(connection)
+        process_rows.forget(connection, now - FORGET_PROCESS_AFTER)
+        inbox.forget_handled(connection, now - FORGET_DELIVERY_AFTER)

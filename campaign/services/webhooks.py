@@ -1,4 +1,6 @@
-"""Webhooks in: stored first, answered after, handled by a worker. What cannot be verified is only a hint to poll."""
+"""Webhooks in: stored first, answered after, handled by a worker. What cannot be verified is only a hint to poll: of it
+nothing is kept but which calls to ask about, no more than so many at a time, and nothing once it was read.
+"""
 
 import hashlib
 import hmac
@@ -22,6 +24,18 @@ HANDLING_LEASE = 30.0
 TRIES = 9
 """A delivery may overtake the answer to its own originate: it is tried again after 1, 2, 4 … seconds, then orphaned."""
 
+HINT_TRIES = 4
+"""The same for a hint, which anybody may have sent: the call is polled all the same."""
+
+UNREAD_HINTS = 1000
+"""Hints of one line that may wait to be read. Beyond that whoever sends one is told to come later."""
+
+LONGEST_NAME = 200
+"""Characters of an id or a number; what is longer is none of ours."""
+
+LONGEST_HINT = 4096
+"""Bytes kept of one hint."""
+
 SECRET_HEADERS = frozenset({"authorization", "x-webhook-secret", "cookie", "proxy-authorization"})
 SECRET_QUERY = frozenset({"token"})
 
@@ -43,17 +57,52 @@ def secret_matches(line: Line, presented: str | None) -> bool | None:
 
 
 def receive(store: Store, line: Line, delivery: WebhookDelivery) -> bool:
-    """Commit the delivery; True where it is new. Called before the answer goes out."""
+    """Commit a verified delivery; True where it is new. Called before the answer goes out."""
     kept = {name: value for name, value in delivery.headers.items() if name not in SECRET_HEADERS}
     query = {name: value for name, value in delivery.query.items() if name not in SECRET_QUERY}
-    trust = b"verified" if delivery.verified else b"hint"  # a forged copy must not hide the true one
     said = json.dumps(sorted(query.items())).encode()  # some providers say everything in the address
-    digest = hashlib.sha256(b"\0".join((trust, said, delivery.body))).hexdigest()
+    digest = hashlib.sha256(b"\0".join((b"verified", said, delivery.body))).hexdigest()
     with store.write() as connection:
         now = store.now(connection)
-        return inbox.store_delivery(
-            connection, line.name, digest, kept, query, delivery.body, verified=delivery.verified, now=now
-        )
+        return inbox.store_delivery(connection, line.name, digest, kept, query, delivery.body, verified=True, now=now)
+
+
+class TooManyHints(Exception):
+    """As many as may wait do; nothing was stored."""
+
+
+def receive_hint(store: Store, line: Line, said: Sequence[CallReport]) -> bool:
+    """Commit that these calls are to be asked about; True where that is new. Nothing else that an unverified delivery
+    ``said`` is kept. Raises TooManyHints."""
+    hint = _hint(said)
+    if hint is None:
+        return False
+    digest = hashlib.sha256(b"hint\0" + hint).hexdigest()  # a forged copy must not hide the true one
+    with store.write() as connection:
+        if inbox.count_hints(connection, line.name, UNREAD_HINTS) >= UNREAD_HINTS:
+            raise TooManyHints
+        now = store.now(connection)
+        return inbox.store_delivery(connection, line.name, digest, {}, {}, hint, verified=False, now=now)
+
+
+def _hint(said: Sequence[CallReport]) -> bytes | None:
+    """The calls named, as many as fit."""
+    hint: bytes | None = None
+    named: list[dict[str, str | None]] = []
+    for report in said:
+        names = {"call_id": report.call_id, "our_ref": report.our_ref, "phone": report.phone}
+        if not any(names.values()) or any(len(name or "") > LONGEST_NAME for name in names.values()):
+            continue
+        named.append(names)
+        longer = json.dumps(named).encode()
+        if len(longer) > LONGEST_HINT:
+            break
+        hint = longer
+    return hint
+
+
+def _hinted(body: bytes) -> list[CallReport]:
+    return [CallReport(ReportStatus.PENDING, **names) for names in json.loads(body)]
 
 
 @dataclass(slots=True)
@@ -74,11 +123,15 @@ class InboxReader:
                 await self._handle(delivery)
 
     async def _handle(self, stored: StoredDelivery) -> None:
-        delivery = WebhookDelivery(stored.headers, stored.query, stored.body, stored.received_at, stored.verified)
-        said = self.provider.read_webhook(delivery)
-        matched = await self.outside.in_thread(_matched, self.outside.store, self.line.name, said)
+        matched = await self.outside.in_thread(_matched, self.outside.store, self.line.name, self._said(stored))
         reports = [r if r.attempt_id is not None else await self.provider.identify(r) for r in matched]
         await self.outside.in_thread(self._apply, stored, reports)
+
+    def _said(self, stored: StoredDelivery) -> list[CallReport]:
+        if not stored.verified:
+            return _hinted(stored.body)
+        delivery = WebhookDelivery(stored.headers, stored.query, stored.body, stored.received_at, stored.verified)
+        return self.provider.read_webhook(delivery)
 
     def _apply(self, stored: StoredDelivery, reports: Sequence[CallReport]) -> None:
         store = self.outside.store
@@ -92,8 +145,10 @@ class InboxReader:
             ]
             attempt_rows.bring_looks_forward(connection, hints, now)
             record_in(connection, store, self.outside.rules, told)
-            if lost and stored.tries < TRIES:
+            if lost and stored.tries < (TRIES if stored.verified else HINT_TRIES):
                 inbox.again(connection, stored.id, now + 2.0 ** (stored.tries - 1), "no attempt matches yet")
+            elif not stored.verified:
+                inbox.forget(connection, stored.id)
             else:
                 inbox.handled(connection, stored.id, _outcome(reports, lost))
                 query = json.dumps(stored.query)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from campaign.storage.schema import inbox
 from campaign.storage.upsert import insert_new
@@ -46,6 +46,12 @@ def store_delivery(
     return connection.execute(made).first() is not None
 
 
+def count_hints(connection: Connection, line: str, most: int) -> int:
+    """Unverified deliveries of the line that wait to be read; the count stops at ``most``."""
+    some = select(inbox.c.id).where(inbox.c.line == line, inbox.c.due_at.is_not(None), ~inbox.c.verified).limit(most)
+    return connection.execute(select(func.count()).select_from(some.subquery())).scalar_one()
+
+
 def take(connection: Connection, line: str, now: float, until: float, limit: int) -> list[StoredDelivery]:
     """Deliveries to handle now; nobody else takes them before ``until``."""
     due = (
@@ -72,6 +78,16 @@ def handled(connection: Connection, delivery_id: int, outcome: str) -> None:
 
 def again(connection: Connection, delivery_id: int, due_at: float, outcome: str) -> None:
     connection.execute(update(inbox).where(inbox.c.id == delivery_id).values(due_at=due_at, outcome=outcome))
+
+
+def forget(connection: Connection, delivery_id: int) -> None:
+    connection.execute(delete(inbox).where(inbox.c.id == delivery_id))
+
+
+def forget_handled(connection: Connection, before: float) -> int:
+    """Deliveries that were received before then and have been read; how many."""
+    old = delete(inbox).where(inbox.c.due_at.is_(None), inbox.c.received_at < before)
+    return connection.execute(old).rowcount
 
 
 def waiting(connection: Connection, now: float) -> dict[str, int]:

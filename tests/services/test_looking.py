@@ -28,7 +28,7 @@ from campaign.services import webhooks
 from campaign.services.dialing import Dialer
 from campaign.services.outside import Outside
 from campaign.services.settling import Settler
-from campaign.services.sweeping import sweep
+from campaign.services.sweeping import forget_what_is_old, sweep
 from campaign.services.tracking import Tracker
 from campaign.services.webhooks import InboxReader
 from campaign.storage.engine import Store
@@ -256,13 +256,11 @@ def test_a_target_that_kills_three_workers_is_held(store: Store, clock: FakeCloc
     assert "3 workers died" in one(store, targets).reason
 
 
-def deliver(
-    store: Store, end: str, *, verified: bool = True, query: Mapping[str, str] | None = None, **said: str
-) -> bool:
+def deliver(store: Store, end: str, *, query: Mapping[str, str] | None = None, **said: str) -> bool:
     body = json.dumps({"end": end, **said}).encode()
     headers = {"authorization": "Bearer s3cret-canary", "content-type": "application/json"}
     asked = {"token": "s3cret-canary", **(query or {})}
-    delivery = WebhookDelivery(headers, asked, body, store.clock.now(), verified)
+    delivery = WebhookDelivery(headers, asked, body, store.clock.now(), verified=True)
     return webhooks.receive(store, SECRET_LINE, delivery)
 
 
@@ -287,11 +285,71 @@ def test_an_unverified_delivery_is_only_a_hint_to_ask(store: Store, clock: FakeC
     add_campaign(store, [A])
     provider = Answering()
     dial(store, provider)
-    deliver(store, "answered", verified=False, id=one(store, attempts).call_id)
+    call_id = one(store, attempts).call_id
+    # When somebody, who may be anybody, says that it was answered
+    told = CallReport(ReportStatus.FINAL, call_id=call_id, disposition=Disposition.ANSWERED, raw="x" * 100_000)
+    webhooks.receive_hint(store, LINE, [told])
+    stored = one(store, inbox)
+    # Then only which call it is about is kept, until it was read
+    assert (stored.headers, stored.query) == ({}, {})
+    assert len(stored.body) < 4096
     read_inbox(store, provider)
-    # Then nothing has ended, and somebody asks now instead of later
+    with store.read() as connection:
+        assert connection.execute(select(inbox)).all() == []
+    # And nothing has ended, but somebody asks now instead of later
     assert one(store, attempts).state == AttemptState.PLACED
     assert one(store, attempts).next_look_at == clock.now()
+
+
+def test_a_hint_about_nobodys_call_leaves_nothing_behind(store: Store, clock: FakeClock) -> None:
+    add_campaign(store, [])
+    webhooks.receive_hint(store, LINE, [CallReport(ReportStatus.PENDING, call_id="nobody's")])
+    for _ in range(webhooks.HINT_TRIES):
+        read_inbox(store, Answering())
+        clock.advance(600.0)
+    with store.read() as connection:
+        assert connection.execute(select(inbox)).all() == connection.execute(select(events)).all() == []
+
+
+def test_a_hint_takes_less_than_four_kilobytes_whatever_it_names(store: Store) -> None:
+    long = [CallReport(ReportStatus.PENDING, call_id="ü" * 195 + str(n), phone="+1" * 50) for n in range(10_000)]
+    assert webhooks.receive_hint(store, LINE, [CallReport(ReportStatus.PENDING, call_id="x" * 5000), *long])
+    assert 2000 < len(one(store, inbox).body) <= 4096
+
+
+def test_hints_that_wait_are_bounded_and_verified_deliveries_are_not(
+    store: Store, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a line to which anybody has sent as many hints as may wait
+    monkeypatch.setattr(webhooks, "UNREAD_HINTS", 3)
+    hints = [CallReport(ReportStatus.PENDING, call_id=f"c-{n}") for n in range(4)]
+    for hint in hints[:3]:
+        assert webhooks.receive_hint(store, SECRET_LINE, [hint])
+    # When one more comes, Then it is refused; not so on another line, nor with the secret
+    with pytest.raises(webhooks.TooManyHints):
+        webhooks.receive_hint(store, SECRET_LINE, [hints[3]])
+    assert webhooks.receive_hint(store, SECRET_LINE.model_copy(update={"name": "two"}), [hints[3]])
+    assert deliver(store, "answered", id="c-1")
+
+
+def test_a_delivery_that_was_read_is_forgotten_after_thirty_days(store: Store, clock: FakeClock) -> None:
+    # Given a delivery that was read and one that waits
+    add_campaign(store, [])
+    deliver(store, "answered")
+    read_inbox(store, Silent())
+    deliver(store, "busy")
+    for days, left in ((29, 2), (2, 1)):
+        clock.advance(days * 86_400.0)
+        forget_what_is_old(store)
+        with store.read() as connection:
+            assert len(connection.execute(select(inbox)).all()) == left
+
+
+class Silent(Answering):
+    """Reads nothing in a delivery that is for us."""
+
+    def read_webhook(self, delivery: WebhookDelivery) -> list[CallReport]:
+        return []
 
 
 def test_a_delivery_for_a_call_that_is_not_ours_is_kept_as_an_orphan(store: Store, clock: FakeClock) -> None:
