@@ -43,6 +43,7 @@ async def take(throttle: RedisThrottle, rate: float, until: float, wants: Sequen
     return times
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("rate", [2.0, 50.0, 500.0, 1000.0])
 def test_four_askers_share_one_pace(clean_redis_url: str, rate: float) -> None:
     async def four(_: Redis) -> list[float]:
