@@ -44,7 +44,7 @@ from tests.services.erasing_world import (
 )
 from tests.services.rows import running
 
-PEOPLE = range(4)
+PEOPLE = range(3)
 NAMES = ("recall", "other")
 ENDS = (Disposition.NO_ANSWER, Disposition.ANSWERED, Disposition.BUSY, Disposition.UNKNOWN)
 
@@ -54,6 +54,9 @@ names = st.sampled_from(NAMES)
 
 def phone(person: int) -> str:
     return f"+141555501{person}{person}"
+
+
+PERSON_OF = {phone(person): person for person in PEOPLE}
 
 
 def name(person: int) -> str:
@@ -106,6 +109,20 @@ class AnyTime(RuleBasedStateMachine):
 
     @rule(person=people, friend=people, where=names, read=st.booleans(), broken=st.booleans())
     def upload(self, person: int, friend: int, where: str, read: bool, broken: bool) -> None:
+        content = self._file(person, friend, broken)
+        uploaded(self.store, where, content) if read else send_file(self.store, where, content)
+
+    @rule(person=people, where=names)
+    def erase_while_a_file_is_read(self, person: int, where: str) -> None:
+        upload_id = send_file(self.store, where, self._file(person, person, broken=True))
+
+        def after_a_row(_progress: object) -> None:
+            if person not in self.erased:
+                self.erase({person}, only_ask=False)
+
+        uploads.read_upload(self.store, upload_id, batch=1, on_progress=after_a_row, key=KEY)
+
+    def _file(self, person: int, friend: int, broken: bool) -> str:
         self.files += 1
         area, exchange, last = phone(person)[2:5], phone(person)[5:8], phone(person)[8:]
         rows = [f"({area}) {exchange}-{last},{name(person)},{self.files}"]
@@ -114,15 +131,14 @@ class AnyTime(RuleBasedStateMachine):
         rows.append(f"+1415555020{self.files % 10},Somebody,{known}")
         if broken:
             rows.append(f"1 {area} {exchange} {last},{name(person)},x,one cell too many")
-        content = "phone,name,note\n" + "\n".join(rows) + "\n"
-        uploaded(self.store, where, content) if read else send_file(self.store, where, content)
+        return "phone,name,note\n" + "\n".join(rows) + "\n"
 
     @rule()
     def read_uploads(self) -> None:
         while uploads.read_next(self.store, key=KEY) is not None:
             pass
 
-    @rule(some=st.sets(people, min_size=1), only_ask=st.booleans())
+    @rule(some=st.sets(people, min_size=1, max_size=2), only_ask=st.booleans())
     def erase(self, some: set[int], only_ask: bool) -> None:
         phones = [phone(person) for person in sorted(some)]
         (erasing.ask if only_ask else erasing.erase)(self.store, KEY, phones)
@@ -159,6 +175,12 @@ class AnyTime(RuleBasedStateMachine):
         self.sent += going
         self.hands = []
 
+    @precondition(lambda self: self.hands)
+    @rule()
+    def erase_what_is_in_hand(self) -> None:
+        self.erase({PERSON_OF[c.call.phone] for c in self.hands if c.call.phone in PERSON_OF}, only_ask=True)
+        self.confirm()
+
     def _erased_among(self, calls: list[ClaimedCall]) -> set[str]:
         return {call.call.phone for call in calls} & {phone(person) for person in self.erased}
 
@@ -191,6 +213,23 @@ class AnyTime(RuleBasedStateMachine):
     @rule(person=people)
     def push_nobodys(self, person: int) -> None:
         received(self.store, {"end": "busy", "to": phone(person), "by": f"{self.clock.now()}"})
+
+    @precondition(lambda self: self.erased & {PERSON_OF.get(call.call.phone) for call in self.sent})
+    @rule(end=st.sampled_from(ENDS), numbered=st.booleans(), handled=st.booleans())
+    def push_about_the_erased(self, end: Disposition, numbered: bool, handled: bool) -> None:
+        """Of their calls, by the provider's id, and what a person would say."""
+        for call in self.sent:
+            person = PERSON_OF.get(call.call.phone)
+            if person is not None and person in self.erased:
+                said = {"id": f"call-{call.attempt_id}", "end": end, "by": f"{self.clock.now()}", "said": name(person)}
+                said |= {"to": call.call.phone} if numbered else {}
+                (deliver if handled else received)(self.store, said)
+
+    @precondition(lambda self: self.erased)
+    @rule()
+    def push_nobodys_about_the_erased(self) -> None:
+        for person in self.erased:
+            self.push_nobodys(person)
 
     @precondition(lambda self: self.sent)
     @rule(which=st.integers(0, 50), kind=st.sampled_from([FindingKind.FOUND, FindingKind.ABSENT]))
