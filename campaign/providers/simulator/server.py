@@ -22,6 +22,9 @@ from campaign.providers.simulator.wire import Answer, Connection, Request
 
 BACKLOG = 4096
 
+HANDING_OVER = 4
+"""Rounds of the loop within which an accepted connection has become one of ours."""
+
 
 class Simulator:
     """One simulator on one event loop, from :meth:`start` to :meth:`stop`. ``url`` has no slash at its end."""
@@ -69,7 +72,7 @@ class Simulator:
         """Closes the port, every connection and the webhooks under way."""
         if self._back is not None:
             self._back.cancel()
-        self._close()
+        await self._close()
         if self._posting is not None:
             self._posting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -98,17 +101,24 @@ class Simulator:
 
     def go_down(self, seconds: float) -> None:
         """After the answer to this request: refuses connections and cuts those that are open, for ``seconds``."""
-        asyncio.get_running_loop().call_later(0.05, self._fall, seconds)
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.05, lambda: loop.create_task(self._fall(seconds)))
 
-    def _fall(self, seconds: float) -> None:
-        self._close()
+    async def _fall(self, seconds: float) -> None:
+        await self._close()
         loop = asyncio.get_running_loop()
         self._back = loop.call_later(seconds, lambda: loop.create_task(self.start()))
 
-    def _close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+    async def _close(self) -> None:
+        """No new connection first: one that asyncio has accepted and not yet handed over when its server is closed
+        would stay open, with nobody to answer it."""
+        server, self._server = self._server, None
+        if server is not None:
+            for listening in server.sockets:
+                asyncio.get_running_loop().remove_reader(listening)
+            for _ in range(HANDING_OVER):
+                await asyncio.sleep(0)
+            server.close()
         for peer in list(self._peers):
             peer.reset()
 

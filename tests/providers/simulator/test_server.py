@@ -1,5 +1,7 @@
 """The server as a server: control API, process, limits, HTTP as it comes."""
 
+import asyncio
+import gc
 import json
 import signal
 import socket
@@ -13,6 +15,7 @@ import pytest
 
 from campaign.domain.errors import OutOfReach, UsageFault
 from campaign.providers.simulator import SimulatorHandle, running_simulator, simulator_options, simulator_process
+from campaign.providers.simulator.server import Simulator
 from campaign.providers.simulator.wire import take_request
 
 NUMBER = "+14155550123"
@@ -157,6 +160,28 @@ def test_the_control_api_can_be_closed_to_strangers() -> None:
         )
     with running_simulator(simulator_options(port=0, host="0.0.0.0")) as open_to_all:
         assert ask(open_to_all.url, "GET", "/control/ledger")[0] == 403
+
+
+def test_a_connection_that_comes_as_the_port_closes_is_ended_with_it() -> None:
+    # Given a client whom the event loop has accepted and not yet given to the simulator
+    async def story() -> bytes:
+        simulator = Simulator(simulator_options(port=0))
+        await simulator.start()
+        client = socket.create_connection(("127.0.0.1", int(simulator.url.rpartition(":")[2])))
+        client.setblocking(False)
+        for _ in range(2):
+            await asyncio.sleep(0)
+        # When the simulator goes, then the client is told, and does not wait for somebody who is not there
+        await simulator.stop()
+        with client:
+            return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 1), 5.0)
+
+    gc.disable()  # which would end the connection too, some time
+    try:
+        with pytest.raises(ConnectionResetError):
+            asyncio.run(story())
+    finally:
+        gc.enable()
 
 
 def test_a_taken_port_is_one_sentence() -> None:
