@@ -10,7 +10,7 @@ from tests.engine import add_campaign, numbers
 
 PLAN = Plan(retry={})
 CALM = {"calls_per_second": 20.0, "timeout": "5s"}
-MANY = 200
+MANY = 140
 
 
 def dialling(here: Lab) -> Child:

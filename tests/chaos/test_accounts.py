@@ -17,7 +17,7 @@ from tests.servers import RedisServer
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
-MANY = 40
+MANY = 24
 PLAN = Plan(retry={})
 SLOW_TO_TELL = {"mix": "answered=100", "result_lag": "5s"}
 UNHURRIED = {"calls_per_second": 8.0, "timeout": "5s"}
@@ -46,13 +46,13 @@ def test_a_key_that_is_rotated_while_calls_are_open(
         add_campaign(here.store, numbers(MANY), line=LINE, plan=PLAN)
         worker = here.worker("worker", 2)
         here.beat()
-        assert here.wait(lambda: open_calls(here, LINE) >= 10, 40.0), here.logs()
+        assert here.wait(lambda: open_calls(here, LINE) >= 8, 40.0), here.logs()
         # When the account takes another key from now on
         here.simulator.configure(keys={"knovvu": "another-token"})
         # Then the campaign is paused with the reason, and whoever is out keeps waiting for its result
         assert here.wait(here.whys, 20.0), here.logs()
         assert "auth" in here.whys()[0]
-        assert open_calls(here, LINE) >= 10
+        assert open_calls(here, LINE) >= 8
         # When the line is given the new key, and a person resumes
         started_anew(here, worker, CHAOS_TOKEN="another-token")
         campaigns.resume(here.store, "recall")
@@ -76,7 +76,7 @@ def test_a_campaign_that_is_moved_to_another_account_while_calls_are_open(
         add_campaign(here.store, numbers(MANY), line=LINE, plan=PLAN)
         here.worker("worker", 2)
         here.beat()
-        assert here.wait(lambda: open_calls(here, LINE) >= 10, 40.0), here.logs()
+        assert here.wait(lambda: open_calls(here, LINE) >= 8, 40.0), here.logs()
         # When the campaign goes on through the other
         campaigns.set_values(here.store, "recall", {"line": OTHER})
         assert here.wait(here.completed, 60.0), f"{here.target_states()} {here.states()} {here.logs()}"
@@ -88,5 +88,5 @@ def test_a_campaign_that_is_moved_to_another_account_while_calls_are_open(
             told = {line: count for line, count in connection.execute(query.group_by(attempts.c.line))}
         placed = {name: account.placed for name, account in here.simulator.ledger().accounts.items()}
         assert told == placed
-        assert min(placed.values()) >= 10
+        assert min(placed.values()) >= 5
         assert sum(placed.values()) == MANY

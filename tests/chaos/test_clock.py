@@ -8,17 +8,21 @@ import pytest
 from sqlalchemy import select, text, update
 
 from campaign.domain.calls import Finding, FindingKind, RememberedCall
+from campaign.domain.clock import CLOCKS_APART
 from campaign.domain.states import AttemptState
 from campaign.domain.verdicts import unconfirmed
 from campaign.policies.events import Answered
 from campaign.policies.looking import LookRules
 from campaign.providers.port import Capabilities
+from campaign.runtime import Runtime
 from campaign.services.claiming import Wish, claim, confirm
 from campaign.services.recording import record
 from campaign.services.settling import Settler
+from campaign.storage import process_rows
 from campaign.storage.engine import Store, SystemClock, open_store
 from campaign.storage.schema import attempts
 from tests.engine import LINE, add_campaign, numbers, outside
+from workers.process import Process
 
 OFF = 300.0
 RULES = {LINE.name: LookRules(poll=LINE.poll, request_timeout=2.0, list_lag=2.0, looks_after=0.0, grace=100.0)}
@@ -111,3 +115,17 @@ def test_the_commit_before_a_call_survives_a_power_cut(store: Store) -> None:
     """The test server runs with synchronous_commit off; ours is on all the same."""
     with store.read() as connection:
         assert connection.execute(text("SHOW synchronous_commit")).scalar() == "on"
+
+
+def test_a_sign_of_life_tells_how_far_the_clock_is_off(store: Store) -> None:
+    # Given a worker's process on a machine that is five minutes ahead
+    store.clock = WrongClock(OFF)
+    unused: Any = None
+    process = Process(Runtime(unused, store, {}), unused, unused, outside(store), unused, "far-away:7")
+    # When it has carried out an order
+    process.beat("dial")
+    # Then whoever asks the database is told
+    with store.read() as connection:
+        ((machine, ahead),) = process_rows.wrong_clocks(connection, 0.0, CLOCKS_APART)
+    assert machine == "far-away"
+    assert ahead == pytest.approx(OFF, abs=2.0)
