@@ -58,6 +58,11 @@ def decide(attempt: Attempt, target: Target, event: Event, plan: Plan, rules: Lo
             return _time_ran_out(attempt, target, plan, now)
 
 
+def may_pause(event: Event) -> bool:
+    """May the step that this event leads to pause its campaign? Who records it locks the campaign first."""
+    return isinstance(event, Answered) and event.verdict.kind is VerdictKind.PAUSE
+
+
 # --- the provider answered -------------------------------------------------------------------------------------------
 
 

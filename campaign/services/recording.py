@@ -13,7 +13,7 @@ from campaign.domain.rows import Attempt, Target
 from campaign.domain.verdicts import Verdict
 from campaign.policies.doubts import proves_an_earlier_call
 from campaign.policies.events import Event, ProvedByConflict, Step
-from campaign.policies.lifecycle import ALL_WELL, decide
+from campaign.policies.lifecycle import ALL_WELL, decide, may_pause
 from campaign.policies.line_health import Signal, after_signals
 from campaign.policies.looking import LookRules, conflict_proves_within
 from campaign.storage import attempt_rows, campaign_rows, line_rows
@@ -59,6 +59,8 @@ def record_in(
     connection: Connection, store: Store, rules: Mapping[str, LookRules], happened: Sequence[Happened]
 ) -> _Desk:
     """The same inside a transaction of the caller's."""
+    if pausing := [attempt_id for attempt_id, event in happened if may_pause(event)]:
+        campaign_rows.lock_of_attempts(connection, pausing)
     pairs = attempt_rows.lock_pairs(connection, sorted({attempt_id for attempt_id, _ in happened}))
     desk = _Desk({}, rules, store.now(connection), pairs)
     adopted = _adoptions(connection, desk, happened)

@@ -14,7 +14,7 @@ from campaign.domain.erasure import MARK
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
 from campaign.domain.verdicts import VerdictKind
-from campaign.storage.bulk import one_of, update_rows
+from campaign.storage.bulk import in_order, one_of, update_rows
 from campaign.storage.newer_words import readable
 from campaign.storage.schema import attempts, events, targets
 
@@ -181,8 +181,10 @@ def looks_due(connection: Connection, state: AttemptState, now: float) -> dict[s
 def bring_looks_forward(connection: Connection, attempt_ids: Sequence[int], now: float) -> None:
     """A hint came: ask about these at once."""
     if attempt_ids:
-        chosen = update(attempts).where(attempts.c.id.in_(attempt_ids), attempts.c.state.in_(_LOOKED_AT))
-        connection.execute(chosen.where(attempts.c.next_look_at > now).values(next_look_at=now))
+        later = in_order(
+            attempts, attempts.c.id.in_(attempt_ids), attempts.c.next_look_at > now, attempts.c.state.in_(_LOOKED_AT)
+        )
+        connection.execute(update(attempts).where(later).values(next_look_at=now))
 
 
 def canary(connection: Connection, line: str, before: float) -> RememberedCall | None:

@@ -39,6 +39,13 @@ def one_of(connection: Connection, column: Column[Any], values: Iterable[Any]) -
     return column == func.any(bindparam(None, chosen, type_=ARRAY(column.type)))
 
 
+def in_order(table: Table, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """For the WHERE of an UPDATE of many rows: those that meet ``conditions``, locked in the order of their ids. Else
+    PostgreSQL locks them in the order in which they happen to lie, and two that meet the same rows may deadlock."""
+    chosen = select(table.c.id).where(*conditions).order_by(table.c.id).with_for_update(of=table)
+    return table.c.id.in_(chosen.correlate(None))
+
+
 def given(connection: Connection, columns: Sequence[Column[Any]]) -> FromClause:
     """Rows that come with the statement as parameter ROWS, with these columns."""
     sent = bindparam(ROWS, type_=Text)

@@ -27,6 +27,15 @@ def plans_of_attempts(connection: Connection, attempt_ids: Iterable[int]) -> dic
     return {attempt_id: plan for attempt_id, plan in read if plan is not None}
 
 
+def lock_of_attempts(connection: Connection, attempt_ids: Iterable[int]) -> None:
+    """The campaigns of these attempts, until the transaction ends. Call before the attempts are locked."""
+    mine = select(attempts.c.campaign_id).where(attempts.c.id.in_(sorted(attempt_ids)))
+    locked = (
+        select(campaigns.c.id).where(campaigns.c.id.in_(mine)).order_by(campaigns.c.id).with_for_update(of=campaigns)
+    )
+    connection.execute(locked).all()
+
+
 def pause_running(connection: Connection, campaign_id: int, why: str, now: float) -> bool:
     """True where it was running; a campaign that a person has paused meanwhile keeps that reason."""
     statement = (

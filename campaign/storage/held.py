@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Update, func, sele
 
 from campaign.domain.dispositions import Disposition
 from campaign.domain.states import AttemptState, TargetState
+from campaign.storage.bulk import in_order
 from campaign.storage.schema import attempts, targets
 
 Phones = Sequence[str] | None
@@ -49,31 +50,32 @@ def decide_unknown(connection: Connection, campaign_id: int, phones: Phones, val
         .where(*_held(campaign_id, phones))
         .group_by(attempts.c.target_id)
     )
-    chosen = update(attempts).where(
+    unknown = in_order(
+        attempts,
         attempts.c.id.in_(of_held),
         attempts.c.state == AttemptState.ENDED,
         attempts.c.disposition == Disposition.UNKNOWN,
     )
-    connection.execute(chosen.values(token=attempts.c.token + 1, **values))
+    connection.execute(update(attempts).where(unknown).values(token=attempts.c.token + 1, **values))
 
 
 def release_held(connection: Connection, campaign_id: int, phones: Phones, values: dict[str, Any]) -> int:
     """Set ``values`` on held targets and count their real attempts anew; how many."""
-    return _recounted(connection, update(targets).where(*_held(campaign_id, phones)), values)
+    return _recounted(connection, update(targets).where(in_order(targets, *_held(campaign_id, phones))), values)
 
 
 def decide_unconfirmed(connection: Connection, campaign_id: int, phones: Phones, values: dict[str, Any]) -> list[int]:
     """Set ``values`` on unconfirmed attempts, out of the hands of whoever looks for them; their ids."""
-    chosen = update(attempts).where(
-        attempts.c.campaign_id == campaign_id, attempts.c.state == AttemptState.UNCONFIRMED, *_among(attempts, phones)
-    )
-    closed = chosen.values(token=attempts.c.token + 1, next_look_at=None, lease_until=None, **values)
+    mine, state = attempts.c.campaign_id == campaign_id, attempts.c.state == AttemptState.UNCONFIRMED
+    closed = update(attempts).where(in_order(attempts, mine, state, *_among(attempts, phones)))
+    closed = closed.values(token=attempts.c.token + 1, next_look_at=None, lease_until=None, **values)
     return list(connection.execute(closed.returning(attempts.c.id)).scalars())
 
 
 def release_calling(connection: Connection, attempt_ids: Sequence[int], values: dict[str, Any]) -> None:
     """Set ``values`` on the targets that these attempts were live for."""
-    chosen = update(targets).where(targets.c.state == TargetState.CALLING, targets.c.attempt_id.in_(attempt_ids))
+    calling = in_order(targets, targets.c.state == TargetState.CALLING, targets.c.attempt_id.in_(attempt_ids))
+    chosen = update(targets).where(calling)
     _recounted(connection, chosen, values)
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, RowMapping, exists, func, insert, select, upd
 from campaign.domain.dispositions import Disposition
 from campaign.domain.erasure import MARK
 from campaign.domain.states import TargetState
+from campaign.storage.bulk import in_order
 from campaign.storage.schema import campaigns, do_not_call, retry_batches, retry_fires, targets
 from campaign.storage.upsert import insert_new
 
@@ -91,23 +92,28 @@ def begin_round(
     this round.
     """
     listed = exists().where(do_not_call.c.phone == targets.c.phone)
-    chosen = update(targets).where(
+    ended_so = in_order(
+        targets,
         targets.c.campaign_id == campaign_id,
         targets.c.state == TargetState.DONE,
         targets.c.disposition.in_(sorted(dispositions)),
         ~listed,
         ~targets.c.phone.startswith(MARK),
     )
-    again = chosen.values(
-        state=TargetState.WAITING,
-        due_at=now,
-        reason=reason,
-        ended_at=None,
-        attempt_id=None,
-        tally={},
-        conflicts=0,
-        rescues=0,
-        attempts_before_round=targets.c.attempts,
+    again = (
+        update(targets)
+        .where(ended_so)
+        .values(
+            state=TargetState.WAITING,
+            due_at=now,
+            reason=reason,
+            ended_at=None,
+            attempt_id=None,
+            tally={},
+            conflicts=0,
+            rescues=0,
+            attempts_before_round=targets.c.attempts,
+        )
     )
     return connection.execute(again).rowcount
 

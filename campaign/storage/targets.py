@@ -6,23 +6,24 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, or_, select, update
 
 from campaign.domain.states import CampaignState, TargetState
+from campaign.storage.bulk import in_order, one_of
 from campaign.storage.schema import campaigns, targets
 
 CANCELED = "campaign canceled"
 DO_NOT_CALL = "do not call"
 
-_CHUNK = 500
+_WAITING = targets.c.state == TargetState.WAITING
 
 
 def skip_waiting(connection: Connection, campaign_id: int, reason: str, now: float) -> int:
     """How many waited and will not be called."""
-    chosen = update(targets).where(targets.c.campaign_id == campaign_id, targets.c.state == TargetState.WAITING)
+    chosen = update(targets).where(in_order(targets, _in_state(campaign_id, TargetState.WAITING)))
     return connection.execute(chosen.values(_skipped(reason, now))).rowcount
 
 
 def skip_left_in_canceled(connection: Connection, now: float) -> int:
     """Targets of canceled campaigns that came to wait after the cancel: a call ran out, an upload became visible."""
-    chosen = update(targets).where(_left_in_canceled())
+    chosen = update(targets).where(in_order(targets, _left_in_canceled()))
     return connection.execute(chosen.values(_skipped(CANCELED, now))).rowcount
 
 
@@ -37,20 +38,15 @@ def _left_in_canceled() -> Any:
 
 def skip_numbers(connection: Connection, phones: Sequence[str], reason: str, now: float) -> int:
     """Waiting targets with these numbers, in every campaign."""
-    skipped = 0
-    for start in range(0, len(phones), _CHUNK):
-        some = phones[start : start + _CHUNK]
-        chosen = update(targets).where(targets.c.phone.in_(some), targets.c.state == TargetState.WAITING)
-        skipped += connection.execute(chosen.values(_skipped(reason, now))).rowcount
-    return skipped
+    chosen = update(targets).where(in_order(targets, one_of(connection, targets.c.phone, phones), _WAITING))
+    return connection.execute(chosen.values(_skipped(reason, now))).rowcount
 
 
 def ask_gates_again(connection: Connection, campaign_id: int, reasons: Sequence[str], now: float) -> int:
     """Targets put off because of a rule that has changed are due now; ``reasons`` are beginnings of the reason."""
     why = or_(*(targets.c.reason.startswith(reason, autoescape=True) for reason in reasons))
-    chosen = update(targets).where(
-        targets.c.campaign_id == campaign_id, targets.c.state == TargetState.WAITING, targets.c.due_at > now, why
-    )
+    put_off = in_order(targets, _in_state(campaign_id, TargetState.WAITING), targets.c.due_at > now, why)
+    chosen = update(targets).where(put_off)
     return connection.execute(chosen.values(due_at=now)).rowcount
 
 
