@@ -122,6 +122,7 @@ class _LineReader:
             return
         if kind not in self._providers:
             self._fault("provider", f"unknown provider {kind!r}; {nearest(kind, self._providers)}")
+            self._table.setdefault("base_url", "https://unknown.invalid")  # whether one is needed, nobody can tell
         elif self._providers[kind] is not None:
             self._table.setdefault("base_url", self._providers[kind])
 

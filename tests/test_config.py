@@ -298,6 +298,7 @@ def test_known_providers_bring_their_address_and_unknown_ones_are_named(tmp_path
     said = fault_of(lines_of, tmp_path, '[lines.a]\nprovider = "pathor"', providers=known)
     assert "lines.a.provider" in said
     assert "unknown provider 'pathor'; did you mean pathors?" in said
+    assert "base_url" not in said
     said = fault_of(lines_of, tmp_path, '[lines.a]\nprovider = "nexbro"', providers=known)
     assert "lines.a.base_url" in said
 

@@ -70,7 +70,7 @@ def _tried(what: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(what, GOOD, look())
     except CampaignError as error:
-        return Finding(what, BAD, str(error), error.exit_code)
+        return Finding(what, BAD, "; ".join(map(str.strip, str(error).splitlines())), error.exit_code)
 
 
 def _database(session: Session) -> str:

@@ -173,6 +173,16 @@ def test_a_broker_out_of_reach_is_what_the_doctor_finds(cli: Cli) -> None:
     assert "hunter2" not in said.out + said.err
 
 
+def test_the_doctor_tells_several_faults_in_one_line(cli: Cli) -> None:
+    cli.write("lines.toml", '[lines.a]\nprovider = "nope"\n[lines.b]\nprovider = "sandbox"\nmax_in_flight = 0\n')
+    said = cli("doctor")
+    assert said.code == 2
+    assert "�" not in said.out
+    told = next(line for line in said.out.splitlines() if line.startswith("lines"))
+    assert "; lines.a.provider" in told
+    assert "; lines.b.max_in_flight" in told
+
+
 def test_a_database_without_tables_names_the_command_that_makes_them(cli: Cli, empty_postgres_url: str) -> None:
     # Given a server's database that nobody has prepared
     environ = {"CAMPAIGN_DATABASE_URL": empty_postgres_url}
