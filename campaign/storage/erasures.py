@@ -51,12 +51,12 @@ def request(connection: Connection, phones: Mapping[str, str], now: float) -> se
     One that is erased already is looked for once more: something may have brought the number back.
     """
     fresh = {"requested_at": now, "due_at": now, "erased_at": None, "walk": 0, "walked": 0}
-    digests, new = list(phones), set[str]()
+    digests, new = sorted(phones), set[str]()  # in one order, so that two commands with the same list get by
     for start in range(0, len(digests), _CHUNK):
         rows = [{"digest": digest, "phone": phones[digest], **fresh} for digest in digests[start : start + _CHUNK]]
         made = insert_new(connection, erasures).values(rows).returning(erasures.c.digest)
         new.update(connection.execute(made).scalars())
-    for digest in set(digests) - new:
+    for digest in sorted(set(digests) - new):
         again = update(erasures).where(erasures.c.digest == digest)
         connection.execute(again.values(phone=phones[digest], **fresh))
     return set(digests) - new
