@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from campaign.domain.line import PollSchedule
 from campaign.policies.hours import AT_ONCE
-from tests.simulation.scenario import CLOSES_AT, LONGEST_QUEUE, OFFICE_HOURS, Scenario
+from tests.simulation.scenario import CLOSES_AT, IMPATIENT, LONGEST_QUEUE, OFFICE_HOURS, Scenario
 
 PATIENT = PollSchedule(first_after=20.0, every=15.0, at_most_every=300.0, give_up_after=7200.0)
 
@@ -39,6 +39,13 @@ def sluggish(scenario: Scenario) -> Scenario:
     """Settle answers minutes later, when another attempt of the target is in doubt."""
     rules = replace(scenario.rules, can_find=True, conflict_proves=False)
     return replace(scenario, level=2 + scenario.level % 2, rules=rules, faults=0.9, slow_looks=0.7, haste=0.0)
+
+
+def abrupt(scenario: Scenario) -> Scenario:
+    """Calls are over at once and tried again at once, so two calls to a number lie close together in the list."""
+    plans = tuple(plan.model_copy(update={"retry": IMPATIENT, "max_attempts": 3}) for plan in scenario.plans)
+    rules = replace(scenario.rules, can_find=True, conflict_proves=False)
+    return replace(scenario, level=2, rules=rules, plans=plans, brief=1.0, faults=0.6, haste=0.0, slow_looks=0.0)
 
 
 def closing(scenario: Scenario) -> Scenario:

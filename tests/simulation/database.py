@@ -6,6 +6,7 @@ from campaign.domain.calls import CallReport
 from campaign.domain.plan import Plan
 from campaign.domain.rows import Attempt, LineHealth, Target
 from campaign.domain.states import LIVE_ATTEMPT_STATES, AttemptState, TargetState
+from campaign.domain.verdicts import VerdictKind
 
 
 class Away(Exception):
@@ -95,6 +96,11 @@ class Database:
             if row.phone == phone:
                 return row
         return None
+
+    def answered_ids(self, row: AttemptRow) -> frozenset[str]:
+        """Ids that stood in the answers to other originates to the same number through the same line."""
+        rows = [r for r in self.attempts.values() if r is not row and (r.phone, r.line) == (row.phone, row.line)]
+        return frozenset(r.value.call_id for r in rows if r.value.call_id and r.value.verdict is VerdictKind.PLACED)
 
     def insert(self, target: TargetRow, line: str, now: float, lease: float, *, probe: bool) -> AttemptRow:
         number = len(self.attempts) + 1

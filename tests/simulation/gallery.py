@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from tests.simulation import mutants
-from tests.simulation.climates import closing, hasty, lossy, overflowing, queueing, sluggish
+from tests.simulation.climates import abrupt, closing, hasty, lossy, overflowing, queueing, sluggish
 from tests.simulation.protocol import Protocol
 from tests.simulation.run import run_seed
 from tests.simulation.scenario import Climate, temperate
@@ -35,6 +35,7 @@ MUTANTS = (
     Mutant(mutants.OneAbsence, climate=lossy),
     Mutant(mutants.OneLookCountsTwice, climate=lossy, since=75),
     Mutant(mutants.LookByTheWorkersClock, climate=lossy, since=75),
+    Mutant(mutants.AnothersCallIsAnAbsence, climate=abrupt),
     Mutant(mutants.LeaseToWaiting),
     Mutant(mutants.NoGuard),
     Mutant(mutants.GuardFromTheCommitOn),

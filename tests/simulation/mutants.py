@@ -111,6 +111,19 @@ class LookByTheWorkersClock(Protocol):
         return taken_at + machine.skew
 
 
+class AnothersCallIsAnAbsence(Protocol):
+    """A list in which another attempt's call is found first is not read any further: ours is not in it."""
+
+    def other_calls(self, row: AttemptRow) -> frozenset[str]:
+        return frozenset()
+
+    def not_anothers(self, row: AttemptRow, finding: Finding) -> Finding:
+        judged = super().not_anothers(row, finding)
+        if judged is finding:
+            return finding
+        return replace(judged, kind=FindingKind.ABSENT)
+
+
 class LeaseToWaiting(Protocol):
     """A lease that runs out on `sending` frees the number: its worker died, so surely nothing left."""
 

@@ -28,7 +28,7 @@ from tests.simulation.oracle import Oracle
 
 CLAIM_LEASE = 30.0
 BUDGET = 1.5
-LOOK_LEASE = 60.0
+LOOK_LEASE = 5.0
 WEBHOOK_TRIES = 9
 Happened = tuple[int, Event]
 
@@ -297,6 +297,10 @@ class Protocol:
         """What the provider's file makes of its lists is part of the protocol: no canary, no proof."""
         return finding
 
+    def other_calls(self, row: AttemptRow) -> frozenset[str]:
+        """Calls to the number that certainly are other attempts': each id stood in the answer to its own originate."""
+        return self.database.answered_ids(row)
+
     def not_anothers(self, row: AttemptRow, finding: Finding) -> Finding:
         if finding.kind is not FindingKind.FOUND or finding.call_id is None:
             return finding
@@ -337,7 +341,7 @@ class Protocol:
             by_ref = report.our_ref is not None and row.ref == report.our_ref
             if row.line == delivery.line and (by_ref or (report.call_id and row.value.call_id == report.call_id)):
                 delivery.due_at = None
-                self.record([(row.value.id, Reported(replace(report, attempt_id=row.value.id)))])
+                self.record([(row.value.id, Reported(replace(report, attempt_id=row.value.id), asked=False))])
                 return
         if delivery.tries < WEBHOOK_TRIES:
             delivery.due_at = self.clock.now + 2.0 ** (delivery.tries - 1)

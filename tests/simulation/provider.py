@@ -4,7 +4,7 @@ Level 0 shows nothing but results by its own id (Knovvu); level 1 refuses a seco
 (Pathors); level 2 lists calls by number, level 3 by our reference, both with a lag.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import Random
 
 from campaign.domain.calls import CallReport, Finding, FindingKind, ReportStatus
@@ -210,7 +210,9 @@ class Provider:
             return False
         return any(call.call_id == row.value.call_id and call.cancel(now) for call in self.calls)
 
-    def find(self, row: AttemptRow, canary: AttemptRow | None, as_of: float, now: float) -> Finding:
+    def find(
+        self, row: AttemptRow, canary: AttemptRow | None, others: Collection[str], as_of: float, now: float
+    ) -> Finding:
         if _within(self.outages, now) or self.rng.random() < 0.05:
             return Finding(FindingKind.UNREACHABLE, as_of)
         listed = [] if _within(self.empty_lists, now) else [c for c in self.calls if c.listed_at <= now]
@@ -218,7 +220,8 @@ class Provider:
         if self.level == 3:
             ours = [c for c in listed if c.ref == row.ref]
         else:
-            ours = [c for c in listed if c.phone == row.phone and c.taken_at >= sent_at - CLOCKS_APART]
+            recent = [c for c in listed if c.phone == row.phone and c.taken_at >= sent_at - CLOCKS_APART]
+            ours = [c for c in recent if c.call_id not in others]
         call = min(ours, key=lambda c: c.taken_at, default=None)
         if call is not None and not call.left_out and self.rng.random() < self.left_out:
             call.left_out = True

@@ -30,7 +30,7 @@ _RETRY = {
     Disposition.ERROR: (45.0,),
     Disposition.VOICEMAIL: (600.0,),
 }
-_IMPATIENT = {**dict.fromkeys((Disposition.NO_ANSWER, Disposition.BUSY, Disposition.VOICEMAIL), (1.0, 5.0, 20.0)),
+IMPATIENT = {**dict.fromkeys((Disposition.NO_ANSWER, Disposition.BUSY, Disposition.VOICEMAIL), (1.0, 5.0, 20.0)),
               Disposition.ERROR: (1.0,)}  # fmt: skip
 _HOURS = Hours.model_validate({"zone": "UTC", "windows": [{"from": "08:00", "to": "18:00"}]})
 
@@ -48,7 +48,7 @@ def _plan(
 ) -> Plan:
     return Plan(
         max_attempts=most,
-        retry=dict(_IMPATIENT if impatient else _RETRY),
+        retry=dict(IMPATIENT if impatient else _RETRY),
         hours=_HOURS if hours else None,
         pace=Pace(calls_per_second=pace, max_in_flight=flight),
         caps=Caps(per_day=cap),

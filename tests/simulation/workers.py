@@ -218,7 +218,8 @@ class Workers:
     def _look(self, machine: Machine, row: AttemptRow, token: int, canary: AttemptRow | None, taken_at: float) -> Steps:
         yield self.rng.random() * 0.5
         provider = self.world.providers[row.line]
-        finding = provider.find(row, canary, self.protocol.as_of(taken_at, machine), self.clock.now)
+        others = self.protocol.other_calls(row)
+        finding = provider.find(row, canary, others, self.protocol.as_of(taken_at, machine), self.clock.now)
         yield self.rng.random() * (500.0 if self.rng.random() < self.world.scenario.slow_looks else 0.2)
         finding = self.protocol.not_anothers(row, self.protocol.absence(finding, canary))
         self.world.seen[f"look {finding.kind}"] += 1
