@@ -131,8 +131,9 @@ def test_a_provider_that_pauses_a_campaign_and_a_person_who_cancels_it_do_not_de
     refused = [(n, Answered(1, pause(PauseFault.AUTH, "wrong key"))) for n in range(1, 200)]
     # When its provider says 401 to all of them while a person cancels it
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(record, store, {}, refused), pool.submit(cancel, store, "recall")]:
-            done.result()
+        recorded, canceled = pool.submit(record, store, {}, refused), pool.submit(cancel, store, "recall")
+        recorded.result()
+        canceled.result()
     # Then both are heard
     with store.read() as connection:
         states = set(connection.exec_driver_sql("SELECT state FROM attempts").scalars())
