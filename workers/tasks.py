@@ -27,7 +27,7 @@ TIDY_EVERY = 600
 _ticks = 0
 
 
-@app.task(name="tick")
+@app.task(name="tick", send_events=False)  # one a second, whatever happens: in Flower it would bury the orders
 def tick() -> None:
     """Look at the database and send the orders that are due."""
     global _ticks
