@@ -33,10 +33,11 @@ def servers(cli: Cli, empty_postgres_url: str, clean_redis_url: str) -> Cli:
 
 @pytest.fixture
 def worker(servers: Cli) -> Iterator[None]:
-    """A worker with a beat, as production has them; the tables are made first."""
+    """A worker with a beat, as production has them, at a home of its own; the tables are made first."""
     assert servers("db", "upgrade").code == 0
+    environ = servers.environ | {"CAMPAIGN_HOME": str(servers.folder / "home-of-the-worker")}
     process = subprocess.Popen(
-        [sys.executable, *WORKER, "-s", str(servers.folder / "beat")], cwd=ROOT, env=servers.environ,
+        [sys.executable, *WORKER, "-s", str(servers.folder / "beat")], cwd=ROOT, env=environ,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         preexec_fn=dies_with_us(signal.SIGKILL),
     )  # fmt: skip

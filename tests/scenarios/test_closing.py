@@ -22,7 +22,7 @@ OPEN_FOR = 30.0
 POLL = {"first_after": "500ms", "every": "1s", "at_most_every": "10s", "give_up_after": "10m"}
 LINES: dict[str, dict[str, Any]] = {
     "heeding": {"kind": "mobtexting", "queue_margin": "10s"},
-    "taking-back": {"kind": "sandbox", "queue_margin": "0s", "poll": POLL, "timeout": "5s"},
+    "taking-back": {"kind": "sandbox", "queue_margin": "3s", "poll": POLL, "timeout": "5s"},
     "unheeding": {"kind": "knovvu", "queue_margin": "0s"},
 }
 
