@@ -2,7 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 3 # of two cores: many tests wait for a process or a lease
+JOBS ?= 4 # of two cores: many tests wait for a process or a lease
 N ?= 3000
 SEEDS ?= 1000000
 SOURCES := campaign workers tests benchmarks celeryconfig.py
@@ -20,7 +20,7 @@ run: $(VENV)/.run ## Dial examples/recall.csv against the built-in sandbox: no a
 
 test: check ## Everything that CI checks: format, lint, types, tests
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not alone"
-	$(BIN)/python -m pytest -q -m alone || test $$? -eq 5 # what measures time runs with nothing beside it
+	$(BIN)/python -m pytest -q -m alone || test $$? -eq 5 # what measures time, or takes all cores
 
 check: $(VENV)/.dev ## Format, lint and types only
 	$(BIN)/ruff format --check --quiet $(wildcard $(SOURCES))

@@ -7,6 +7,8 @@ import pytest
 from tests.simulation.climates import overflowing, queueing
 from tests.simulation.run import Tally, run_many, run_seed
 
+pytestmark = pytest.mark.alone  # it takes every core there is, for less than a minute
+
 SEEDS = int(os.environ.get("CAMPAIGN_SEEDS", "20000" if os.environ.get("CI") else "2000"))
 JOBS = min(2, os.cpu_count() or 1)
 
