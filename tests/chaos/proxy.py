@@ -242,11 +242,16 @@ class Proxy:
         self._links.discard(link)
         link.client.close()
         link.server.close()
+        self._stop_pumps(link)
 
     def _reset(self, link: _Link) -> None:
         self._links.discard(link)
         _abort(link.client)
         link.server.close()  # with a FIN: what has been passed on is still read
+        self._stop_pumps(link)
+
+    def _stop_pumps(self, link: _Link) -> None:
+        """All but the one that says so: nothing else holds on to a pump whose connection is gone."""
         mine = asyncio.current_task() if asyncio.get_running_loop() is self._loop else None
         for task in link.tasks:
             if task is not mine:
