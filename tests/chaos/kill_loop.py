@@ -30,7 +30,7 @@ FAULTS = (  # 15 % of the originate requests in all
     "garbage:0.02", "429:0.015,retry_after=0.3s", "conflict:0.015",
     "500:0.05,on=results", "reset:0.02,on=list", "page_loss:0.1", "foreign:0.05",
 )  # fmt: skip
-SETTLE_WITHIN = 120.0
+SETTLE_WITHIN = 300.0
 KNOW_CONFLICTS = ("sandbox", "netsapiens", "pathors")
 WITHOUT_RETRY = PLAN.model_copy(update={"retry": {}})
 """For providers that find a call by number and time only: two calls in a minute could not be told apart."""
