@@ -259,7 +259,8 @@ def _remember(runtime: Runtime) -> Memory:
     then this process does nothing, since nobody knows whether it may dial."""
     once = BlockingRetry(NoBackoff(), 0)
     redis = BlockingRedis.from_url(_broker(runtime), socket_timeout=ASK_FOR, socket_connect_timeout=ASK_FOR, retry=once)
-    memory = Memory((SideFile(runtime.settings.home), InRedis(redis)))
+    shared = InRedis(redis)
+    memory = Memory((SideFile(runtime.settings.home), shared), shared)
     try:
         restoring.review(runtime.store, memory, os.urandom(16).hex())
     except BaseException:

@@ -18,7 +18,8 @@ from campaign.domain.errors import OutOfReach
 from campaign.domain.restores import Witness
 from campaign.services.restoring import Unreadable
 
-KEY = "campaign:witness:{}"
+KEY = "campaign:witnesses:{}"
+KEPT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,12 @@ class SideFile:
 
     home: Path
 
-    def read(self, database_id: str) -> Witness | None:
+    def read(self, database_id: str) -> list[Witness]:
         path = self._path(database_id)
         try:
-            return _witness(path.read_bytes())
+            return [_witness(path.read_bytes())]
         except FileNotFoundError:
-            return None
+            return []
         except (OSError, ValueError) as error:
             raise Unreadable(
                 f"the side file {path} cannot be read ({_said(error)}), so nobody can tell whether the database is an "
@@ -66,26 +67,35 @@ class SideFile:
 
 @dataclass(frozen=True, slots=True)
 class InRedis:
-    """One key per database."""
+    """A list per database: the last commits of whichever process, the latest first. More than one, since a database
+    may keep the latest and have lost the one before, which was committed at the same time."""
 
     redis: "Redis"
 
-    def read(self, database_id: str) -> Witness | None:
+    def read(self, database_id: str) -> list[Witness]:
+        key = KEY.format(database_id)
         try:
-            stored = self.redis.get(KEY.format(database_id))
+            stored: Any = self.redis.lrange(key, 0, KEPT - 1)
         except RedisError as error:
-            raise OutOfReach(f"Redis cannot be asked for the last commit ({type(error).__name__})") from None
+            if str(error).startswith("WRONGTYPE"):
+                stored = [b""]
+            else:
+                raise OutOfReach(f"Redis cannot be asked for the last commits ({type(error).__name__})") from None
         try:
-            return _witness(stored) if isinstance(stored, bytes) else None
+            return [_witness(each) for each in stored]
         except ValueError as error:
             raise Unreadable(
-                f"the key {KEY.format(database_id)} in Redis is no witness ({_said(error)}), so nobody can tell "
-                "whether the database is an older backup; it is removed"
+                f"the key {key} in Redis is no list of witnesses ({_said(error)}), so nobody can tell whether the "
+                "database is an older backup; it is removed"
             ) from None
 
     def write(self, witness: Witness) -> None:
+        key = KEY.format(witness.database_id)
         try:
-            self.redis.set(KEY.format(witness.database_id), json.dumps(asdict(witness)))
+            with self.redis.pipeline(transaction=False) as pipe:
+                pipe.lpush(key, json.dumps(asdict(witness)))
+                pipe.ltrim(key, 0, KEPT - 1)
+                pipe.execute()
         except RedisError as error:
             raise OutOfReach(f"the last commit cannot be written to Redis ({type(error).__name__})") from None
 

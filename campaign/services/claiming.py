@@ -98,6 +98,7 @@ def claim(
 ) -> Claim:
     """Take due targets of the line's running campaigns, fairly shared, every gate passed. Without the ``key`` of the
     numbers that were erased, if any were, nothing is claimed, nor from a database that has lost what is in ``memory``.
+    Raises OutOfReach where nobody can say what other processes have committed.
     """
     try:
         return _claim(store, line, wish, new_ref, key, memory or Memory())
@@ -111,10 +112,11 @@ def _claim(
     store: Store, line: Line, wish: Wish, new_ref: Callable[[], str], key: ErasureKey | None, memory: Memory
 ) -> Claim:
     with store.write() as connection:
-        seen = memory.seen
-        row = line_rows.lock_line(connection, line.name, seen.our_ref if seen else None)
+        # In the transaction: a connection that was there before the question does not outlive a failover after it.
+        witnesses = memory.asked()
+        row = line_rows.lock_line(connection, line.name, witnesses)
         now = store.now(connection)
-        if restoring.forbids(connection, seen, row.watch, now):
+        if restoring.forbids(connection, witnesses, row.watch, now):
             return Claim((), 0, False, line.calls_per_second)
         if abs(ahead := store.clock_ahead(now)) > CLOCKS_APART:
             log.error("line %s: not dialling: this machine's clock is %+.1f s off the database's", line.name, ahead)
@@ -279,7 +281,8 @@ def confirm(
 
     The others are given back in the same transaction: to the time that a gate named, or at once. Raises
     ErasureKeyMissing, and commits nothing, where ``key`` is not that of the numbers that were erased. What is committed
-    is kept in ``memory``.
+    is kept in ``memory``, and told to all processes before this returns; raises OutOfReach, and then nothing may be
+    sent, where it cannot be told.
     """
     reach("send.before_sending_commit")
     memory = memory or Memory()
@@ -287,9 +290,9 @@ def confirm(
         hands = attempt_rows.lock_hands(connection, [c.attempt_id for c in calls])
         mine = [c for c in calls if _is_mine(hands.get(c.attempt_id), c)]
         now = store.now(connection)
-        seen = memory.seen
-        row = line_rows.read_line(connection, line.name, seen.our_ref if seen else None)
-        health = CLOSED if restoring.forbids(connection, seen, row.watch, now) else row.health
+        witnesses = memory.witnesses()
+        row = line_rows.read_line(connection, line.name, witnesses)
+        health = CLOSED if restoring.forbids(connection, witnesses, row.watch, now) else row.health
         back = _refusals(connection, line, health, mine, hands, now, key)
         going = [c for c in mine if c.attempt_id not in back]
         claims.set_sending(connection, [c.attempt_id for c in going], now, now + lease)

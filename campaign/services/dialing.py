@@ -264,10 +264,10 @@ class Dialer:
             lease = outside.rules[self.line.name].lease
             knowing = (outside.rules, outside.erasure_key, outside.memory)
             going = await outside.in_thread(confirm, outside.store, self.line, fresh, lease, *knowing) if fresh else []
-        except Exception as error:  # the commit is not known to have happened: then nothing may be sent
-            log.warning("line %s: `sending` was not committed (%s)", self.line.name, type(error).__name__)
+        except Exception as error:  # the commit is not known to have happened, or not to all: then nothing may be sent
+            log.warning("line %s: `sending` was not committed and told (%s)", self.line.name, type(error).__name__)
             for _, held in window:
-                self._give_back(held, "the database did not confirm `sending`")
+                self._give_back(held, "the commit of `sending` was not confirmed")
             return []
         ids = {call.attempt_id for call in going}
         return [

@@ -6,11 +6,12 @@ docs/decisions/0009-a-database-that-forgets.md says why it is done like this.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from itertools import chain
+from typing import Protocol, TypeAlias
 
-from campaign.domain.errors import CampaignError
+from campaign.domain.errors import CampaignError, OutOfReach
 from campaign.domain.instants import format_instant
 from campaign.domain.restores import Standing, Witness
 from campaign.policies import restoring as policy
@@ -27,11 +28,15 @@ class Unreadable(CampaignError):
     """A place outside the database holds something that is no witness. The text names the place."""
 
 
+Witnesses: TypeAlias = Mapping[str, Witness]
+"""By reference."""
+
+
 class Place(Protocol):
     """Where a witness outlives its process."""
 
-    def read(self, database_id: str) -> Witness | None:
-        """Raises Unreadable, and OutOfReach where it cannot be asked now."""
+    def read(self, database_id: str) -> Sequence[Witness]:
+        """What it has been told last. Raises Unreadable, and OutOfReach where it cannot be asked now."""
         ...
 
     def write(self, witness: Witness) -> None:
@@ -45,32 +50,59 @@ class Place(Protocol):
 
 @dataclass(slots=True)
 class Memory:
-    """What one process is sure that its database has committed, and where it tells others of it."""
+    """What one process is sure that its database has committed, and where it tells others of it.
+
+    ``shared`` is the place that every claim asks and every `sending` is told to before its calls leave: a process that
+    has not dialled since the backup knows from there what the others have committed.
+    """
 
     places: Sequence[Place] = ()
+    shared: Place | None = None
     seen: Witness | None = None
+    database_id: str | None = None
+    _others: Sequence[Witness] = field(default=(), repr=False)
     _told: bool = field(default=False, repr=False)
 
+    def witnesses(self) -> Witnesses:
+        """What the database must know, by reference."""
+        return {w.our_ref: w for w in (self.seen, *self._others) if w is not None}
+
+    def asked(self) -> Witnesses:
+        """The same, after asking what others have committed by now. Raises OutOfReach."""
+        if self.shared is not None and self.database_id is not None:
+            try:
+                self._others = self.shared.read(self.database_id)
+            except Unreadable as fault:  # the next review locks dispatch and sets it aside
+                raise OutOfReach(str(fault)) from None
+        return self.witnesses()
+
     def committed(self, watch: Watch | None, our_ref: str, sent_at: float) -> None:
-        """Only after the commit has returned: a commit of which that is not known proves nothing."""
-        if watch is not None:
-            self.seen = Witness(watch.standing.database_id, watch.standing.reconciled_at, our_ref, sent_at)
+        """Only after the commit has returned: a commit of which that is not known proves nothing. Raises OutOfReach."""
+        if watch is None:
+            return
+        self.seen = Witness(watch.standing.database_id, watch.standing.reconciled_at, our_ref, sent_at)
+        if self.shared is not None:
+            self.shared.write(self.seen)
 
 
-def forbids(connection: Connection, seen: Witness | None, watch: Watch | None, now: float) -> bool:
-    """Whether nothing may be dialled: dispatch is locked, or this process remembers more than the database, and then
-    locks it in the caller's transaction.
+def forbids(connection: Connection, witnesses: Witnesses, watch: Watch | None, now: float) -> bool:
+    """Whether nothing may be dialled: dispatch is locked, or ``witnesses`` remember more than the database, and then
+    it is locked in the caller's transaction.
 
-    ``seen`` is the very witness that the database was asked about, read from the memory before: while the question
-    waited for a lock, another thread may have committed and remembered something newer, which ``watch`` cannot know.
+    They are the very ones that ``watch`` was asked about, read from the memory before: while the question waited for a
+    lock, another thread may have committed and remembered something newer, which ``watch`` cannot know.
     """
     if watch is None:
         return False
     if watch.standing.locked_at is not None:
         return True
-    if seen is None or not policy.is_behind(watch.standing, seen, watch.knows_witness):
+    if watch.known == len(witnesses):
         return False
-    _lock(connection, now, _forgotten(seen), seen.sent_at)
+    known = dispatch_rows.known(connection, list(witnesses))
+    behind = policy.newest(*(w for w in witnesses.values() if policy.is_behind(watch.standing, w, w.our_ref in known)))
+    if behind is None:
+        return False
+    _lock(connection, now, _forgotten(behind), behind.sent_at)
     return True
 
 
@@ -90,8 +122,9 @@ def review(store: Store, memory: Memory, database_id: str) -> None:
     whoever has not asked must not dial, and must not write over what is there.
     """
     standing = standing_of(store, database_id)
+    memory.database_id = standing.database_id
     told, faults = _asked(memory.places, standing.database_id)
-    witnesses = [witness for witness in (memory.seen, *told) if witness is not None]
+    witnesses = [witness for witness in (memory.seen, *chain(*told)) if witness is not None]
     with store.read() as connection:
         known = dispatch_rows.known(connection, [witness.our_ref for witness in witnesses])
         standing = dispatch_rows.read(connection) or standing
@@ -118,15 +151,15 @@ def standing_of(store: Store, database_id: str) -> Standing:
     return made
 
 
-def _asked(places: Sequence[Place], database_id: str) -> tuple[list[Witness | None], list[tuple[Place, str]]]:
+def _asked(places: Sequence[Place], database_id: str) -> tuple[list[Sequence[Witness]], list[tuple[Place, str]]]:
     """What each place remembers, and those whose memory cannot be read."""
-    told: list[Witness | None] = []
+    told: list[Sequence[Witness]] = []
     faults = []
     for place in places:
         try:
             told.append(place.read(database_id))
         except Unreadable as fault:
-            told.append(None)
+            told.append(())
             faults.append((place, str(fault)))
     return told, faults
 
@@ -151,11 +184,11 @@ def _forgotten(witness: Witness) -> str:
     )
 
 
-def _tell(memory: Memory, told: Sequence[Witness | None]) -> None:
+def _tell(memory: Memory, told: Sequence[Sequence[Witness]]) -> None:
     if memory.seen is None:
         return
     for place, there in zip(memory.places, told, strict=True):
-        if there == memory.seen:
+        if memory.seen in there:
             continue
         try:
             place.write(memory.seen)

@@ -29,10 +29,11 @@ class UnsureTarget:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What a claim must know: the standing, and whether the attempt that its process is sure of is there."""
+    """What a claim must know: the standing, and of how many of the attempts that it was asked about the database knows
+    that they are more than claimed."""
 
     standing: Standing
-    knows_witness: bool
+    known: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,14 @@ def make(connection: Connection, database_id: str) -> None:
 
 def watched(parameter: str) -> list[ColumnElement[Any]]:
     """The columns of :class:`Watch`, for a statement that runs anyway and joins ``dispatch``. Its ``parameter`` is the
-    reference of the attempt that the database must know."""
-    witness = attempts.c.our_ref == bindparam(parameter, type_=attempts.c.our_ref.type)
-    there = select(attempts.c.id).where(witness, attempts.c.state != AttemptState.CLAIMED)
+    references of the attempts that the database must know."""
+    asked = attempts.c.our_ref.in_(bindparam(parameter, expanding=True, type_=attempts.c.our_ref.type))
+    there = select(func.count()).select_from(attempts).where(asked, attempts.c.state != AttemptState.CLAIMED)
     return [
         dispatch.c.database_id,
         dispatch.c.reconciled_at,
         dispatch.c.locked_at,
-        there.exists().label("knows_witness"),
+        there.scalar_subquery().label("known"),
     ]
 
 
@@ -71,7 +72,7 @@ def watch(row: Row[Any]) -> Watch | None:
     """From a row with the columns that :func:`watched` names."""
     if row.database_id is None:
         return None
-    return Watch(Standing(row.database_id, row.reconciled_at, row.locked_at), bool(row.knows_witness))
+    return Watch(Standing(row.database_id, row.reconciled_at, row.locked_at), row.known)
 
 
 def known(connection: Connection, our_refs: Sequence[str]) -> set[str]:

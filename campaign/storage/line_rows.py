@@ -1,5 +1,6 @@
 """Rows of ``lines``: the health that all workers share, and the lock under which a line's calls are counted."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, Row, bindparam, select, update
@@ -13,7 +14,7 @@ from campaign.storage.schema import dispatch, lines
 from campaign.storage.upsert import insert_new
 
 _LINE = (
-    select(lines, *dispatch_rows.watched("witness"))
+    select(lines, *dispatch_rows.watched("our_refs"))
     .select_from(lines.outerjoin(dispatch, dispatch.c.id == 1))
     .where(lines.c.name == bindparam("line"))
 )
@@ -34,10 +35,10 @@ class LineRow:
     watch: Watch | None = None
 
 
-def lock_line(connection: Connection, name: str, witness: str | None = None) -> LineRow:
-    """The line's row, made if it is not there, locked until the transaction ends. ``witness`` is the reference of an
-    attempt that the database must know."""
-    asked = {"line": name, "witness": witness}
+def lock_line(connection: Connection, name: str, our_refs: Collection[str] = ()) -> LineRow:
+    """The line's row, made if it is not there, locked until the transaction ends. ``our_refs`` are the references of
+    attempts that the database must know."""
+    asked = {"line": name, "our_refs": list(our_refs)}
     row = connection.execute(_LOCKED_LINE, asked).first()
     if row is None:
         insert_missing(connection, [name])
@@ -45,9 +46,9 @@ def lock_line(connection: Connection, name: str, witness: str | None = None) -> 
     return _line_row(row)
 
 
-def read_line(connection: Connection, name: str, witness: str | None = None) -> LineRow:
+def read_line(connection: Connection, name: str, our_refs: Collection[str] = ()) -> LineRow:
     """The line's row, unlocked; as made where there is none."""
-    row = connection.execute(_LINE, {"line": name, "witness": witness}).first()
+    row = connection.execute(_LINE, {"line": name, "our_refs": list(our_refs)}).first()
     return _line_row(row) if row is not None else LineRow(name, LineHealth())
 
 

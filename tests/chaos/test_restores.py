@@ -144,7 +144,6 @@ def lost_and_found(site: Site) -> int:
 def test_after_a_restore_nothing_is_sent_until_what_was_lost_is_looked_for(site: Site) -> None:
     # Given a backup, calls made after it, all workers dead, and the backup restored
     dialled_past_a_backup(site)
-    time.sleep(2.5)  # what a dead machine remembers is as old as its last review
     site.stop()
     site.restore()
     sent = site.sent()

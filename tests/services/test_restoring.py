@@ -184,6 +184,98 @@ def test_a_claim_that_was_never_sent_proves_nothing(store: Store) -> None:
     assert restoring.locked(store) is not None
 
 
+# --- what all processes share
+
+
+class _Board:
+    """What all processes are told, as in Redis."""
+
+    def __init__(self) -> None:
+        self.told: list[Witness] = []
+        self.gone = False
+
+    def read(self, database_id: str) -> list[Witness]:
+        self._reach()
+        return self.told
+
+    def write(self, witness: Witness) -> None:
+        self._reach()
+        self.told = [witness, *self.told]
+
+    def set_aside(self, database_id: str) -> None:
+        self.told = []
+
+    def _reach(self) -> None:
+        if self.gone:
+            raise OutOfReach("Redis is gone")
+
+
+def sharing(store: Store, board: _Board) -> Memory:
+    memory = Memory((board,), board)
+    review(store, memory, MINE)
+    return memory
+
+
+def test_a_process_that_has_not_dialled_since_the_backup_learns_of_the_others_calls_before_it_claims(
+    store: Store,
+) -> None:
+    # Given two processes, of which one has dialled since the last review of both
+    add_campaign(store, [A])
+    board = _Board()
+    busy_one, idle_one = sharing(store, board), sharing(store, board)
+    committed(store, busy_one)
+    # When the database forgets it, and the other is the first to ask
+    forget(store)
+    # Then it does not ring
+    assert dial(store, idle_one) == []
+    assert restoring.locked(store) is not None
+
+
+def test_of_two_commits_at_once_the_earlier_may_be_the_one_that_is_lost(store: Store) -> None:
+    # Given two processes' calls, and a database that kept the one that was told last
+    add_campaign(store, [A])
+    board = _Board()
+    kept = sharing(store, board)
+    committed(store, kept)
+    board.told.append(Witness(MINE, 0.0, "9" * 32, 1.0))
+    # Then the first who would dial on locks it
+    add_campaign(store, [B], name="second")
+    assert dial(store, kept) == []
+    assert restoring.locked(store) is not None
+
+
+def test_what_cannot_be_told_to_the_others_does_not_leave(store: Store) -> None:
+    # Given a claim
+    add_campaign(store, [A])
+    board = _Board()
+    memory = sharing(store, board)
+    provider = ScriptedProvider()
+    held = claim(store, LINE, Wish(10), lambda: "1" * 32, None, memory).calls
+    # When Redis is gone, Then its `sending` is not said to be safe to act upon
+    board.gone = True
+    with pytest.raises(OutOfReach):
+        confirm(store, LINE, held, 60.0, RULES, None, memory)
+    # And nobody claims, and nothing rings, until it is back
+    add_campaign(store, [B], name="second")
+    assert dial(store, memory, provider) == []
+    board.gone = False
+    assert dial(store, memory, provider) == [B]
+
+
+def test_witnesses_from_before_a_restore_that_was_dealt_with_hold_nobody_up(store: Store) -> None:
+    add_campaign(store, [A], plan=PLAN)
+    board = _Board()
+    memory = sharing(store, board)
+    committed(store, memory)
+    forget(store)
+    assert dial(store, memory) == []
+    open_again(store)
+    # Then what was remembered of the lost stretch is still on the board, and a new number is dialled
+    add_campaign(store, [B], name="second")
+    assert board.told
+    assert dial(store, memory) == [B]
+
+
 # --- the side file
 
 
@@ -194,7 +286,7 @@ def test_the_side_file_carries_the_memory_over_a_restart(store: Store, tmp_path:
     memory = memory_of(store, home)
     committed(store, memory)
     review(store, memory, MINE)
-    assert home.read(MINE) == memory.seen
+    assert home.read(MINE) == [memory.seen]
     # When one starts on the same database, all is well
     assert memory_of(store, home).seen == memory.seen
     assert restoring.locked(store) is None
@@ -202,7 +294,7 @@ def test_the_side_file_carries_the_memory_over_a_restart(store: Store, tmp_path:
     forget(store)
     memory_of(store, home)
     assert restoring.locked(store) is not None
-    assert home.read(MINE) == memory.seen
+    assert home.read(MINE) == [memory.seen]
 
 
 @pytest.mark.parametrize("junk", [b"", b"\xff\x00", b"[]", b'{"database_id": "x"}', b'{"our_ref": null}'])
@@ -232,7 +324,7 @@ def test_a_new_database_under_an_old_home_is_no_restore(store: Store, tmp_path: 
     other = open_store(f"sqlite:///{tmp_path / 'new.sqlite'}", store.clock)
     try:
         ensure_schema(other)
-        for known in (Memory((home,)), Memory((home,), memory.seen)):  # a new process, and one that ran through it
+        for known in (Memory((home,)), Memory((home,), seen=memory.seen)):  # a new process, and one that ran through it
             review(other, known, "b" * 32)
             assert restoring.locked(other) is None
     finally:
@@ -253,8 +345,8 @@ def test_a_home_that_cannot_be_written_to_is_told_once(store: Store, caplog: pyt
 
 
 class _NotWritable:
-    def read(self, database_id: str) -> Witness | None:
-        return None
+    def read(self, database_id: str) -> list[Witness]:
+        return []
 
     def write(self, witness: Witness) -> None:
         raise OutOfReach("the disk is full")

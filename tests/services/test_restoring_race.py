@@ -1,5 +1,6 @@
 """What a process remembers may grow while it asks the database: that alone is no sign that anything was lost."""
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -26,8 +27,8 @@ def test_a_commit_of_another_thread_while_the_question_waits_locks_nothing(
     review(store, memory, MINE)
     ask = getattr(line_rows, asked_in)
 
-    def asked_and_waited(connection: Connection, name: str, witness: str | None = None) -> LineRow:
-        row: LineRow = ask(connection, name, witness)
+    def asked_and_waited(connection: Connection, name: str, our_refs: Collection[str] = ()) -> LineRow:
+        row: LineRow = ask(connection, name, our_refs)
         # When another thread commits after the question's snapshot was taken
         memory.committed(row.watch, "f" * 32, store.clock.now())
         return row
