@@ -1,4 +1,5 @@
-"""Where a worker's memory of its last commit outlives it: a file in CAMPAIGN_HOME, and Redis for machines without one.
+"""Where a worker's memory of its last commit outlives it: a file in CAMPAIGN_HOME, and Redis, where others find it at
+once.
 
 The strictest counts: one witness is enough to notice that the database has lost something. A Redis that was emptied, or
 a home that was thrown away, is a witness less and no harm.

@@ -49,10 +49,11 @@ def record(store: Store, rules: Mapping[str, LookRules], happened: Sequence[Happ
         return
     with store.write() as connection:
         desk = record_in(connection, store, rules, happened)
+        news = [line for line, signals in desk.signals.items() if _is_news(connection, line, signals, desk.now)]
         reach("record.before_commit")
     reach("record.after_commit")
-    for line, signals in desk.signals.items():
-        _tell_line(store, line, signals)
+    for line in news:
+        _tell_line(store, line, desk.signals[line])
 
 
 def record_in(
@@ -139,12 +140,14 @@ def _write(connection: Connection, desk: _Desk) -> None:
         campaign_rows.pause_running(connection, campaign_id, why, desk.now)
 
 
+def _is_news(connection: Connection, line: str, signals: list[Signal], now: float) -> bool:
+    """Asked without a lock, and seldom true: a line that is well is told so by every answer."""
+    health = line_rows.read_line(connection, line).health
+    return after_signals(health, signals, now) != health
+
+
 def _tell_line(store: Store, line: str, signals: list[Signal]) -> None:
     """Soft state: lost with the process that held it, made again by the next answers."""
-    with store.read() as connection:
-        health = line_rows.read_line(connection, line).health
-        if after_signals(health, signals, store.now(connection)) == health:
-            return
     with store.write() as connection:
         health = line_rows.lock_line(connection, line).health
         line_rows.write_health(connection, line, after_signals(health, signals, store.now(connection)))

@@ -16,7 +16,7 @@ from campaign.domain.states import AttemptState, TargetState
 from campaign.domain.verdicts import VerdictKind
 from campaign.storage.bulk import in_order, one_of, update_rows
 from campaign.storage.newer_words import readable
-from campaign.storage.schema import attempts, events, targets
+from campaign.storage.schema import attempts, events, is_leased, is_live, is_looked_at, targets
 
 _ATTEMPT_FIELDS = tuple(f.name for f in fields(Attempt))
 _TARGET_FIELDS = tuple(f.name for f in fields(Target))
@@ -27,8 +27,7 @@ _target_values = attrgetter(*_TARGET_FIELDS)
 _ATTEMPT_STATE, _ATTEMPT_DISPOSITION = _ATTEMPT_FIELDS.index("state"), _ATTEMPT_FIELDS.index("disposition")
 _TARGET_STATE, _TARGET_DISPOSITION = _TARGET_FIELDS.index("state"), _TARGET_FIELDS.index("disposition")
 _VERDICT = _ATTEMPT_FIELDS.index("verdict")
-_LOOKED_AT = (AttemptState.PLACED, AttemptState.UNCONFIRMED)
-_LEASED = (AttemptState.CLAIMED, AttemptState.SENDING)
+_KNOWN_TO_A_PROVIDER = (AttemptState.SENDING, AttemptState.PLACED, AttemptState.UNCONFIRMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +121,19 @@ def write_events(connection: Connection, rows: Sequence[dict[str, object]]) -> N
 
 def overdue_leases(connection: Connection, now: float, limit: int) -> list[int]:
     """Attempts whose holder is silent."""
-    query = select(attempts.c.id).where(attempts.c.state.in_(_LEASED), attempts.c.lease_until <= now)
+    query = select(attempts.c.id).where(is_leased, attempts.c.lease_until <= now)
     return list(connection.execute(query.order_by(attempts.c.lease_until).limit(limit)).scalars())
+
+
+def unanswered(connection: Connection) -> dict[str, int]:
+    """By line, how many requests wait for the provider's answer, or are about to leave."""
+    query = select(attempts.c.line, func.count()).where(is_leased, attempts.c.state == AttemptState.SENDING)
+    return {line: count for line, count in connection.execute(query.group_by(attempts.c.line))}
 
 
 def out_of_time(connection: Connection, now: float, limit: int) -> list[int]:
     """Placed and unconfirmed attempts whose ``give_up_at`` has come and that are due for a look."""
-    query = select(attempts.c.id).where(
-        attempts.c.state.in_(_LOOKED_AT), attempts.c.next_look_at <= now, attempts.c.give_up_at <= now
-    )
+    query = select(attempts.c.id).where(is_looked_at, attempts.c.next_look_at <= now, attempts.c.give_up_at <= now)
     return list(connection.execute(query.limit(limit)).scalars())
 
 
@@ -141,7 +144,7 @@ def take_looks(
     asks meanwhile (and somebody does if this worker dies)."""
     due = (
         select(attempts.c.id)
-        .where(attempts.c.line == line, attempts.c.state == state, attempts.c.next_look_at <= now)
+        .where(is_looked_at, attempts.c.line == line, attempts.c.state == state, attempts.c.next_look_at <= now)
         .where(attempts.c.give_up_at > now)
         .order_by(attempts.c.next_look_at)
         .limit(limit)
@@ -172,7 +175,7 @@ def looks_due(connection: Connection, state: AttemptState, now: float) -> dict[s
     """Lines with attempts in ``state`` to ask about now, and how many."""
     query = (
         select(attempts.c.line, func.count())
-        .where(attempts.c.state == state, attempts.c.next_look_at <= now)
+        .where(is_looked_at, attempts.c.state == state, attempts.c.next_look_at <= now)
         .group_by(attempts.c.line)
     )
     return {line: count for line, count in connection.execute(query)}
@@ -181,9 +184,7 @@ def looks_due(connection: Connection, state: AttemptState, now: float) -> dict[s
 def bring_looks_forward(connection: Connection, attempt_ids: Sequence[int], now: float) -> None:
     """A hint came: ask about these at once."""
     if attempt_ids:
-        later = in_order(
-            attempts, attempts.c.id.in_(attempt_ids), attempts.c.next_look_at > now, attempts.c.state.in_(_LOOKED_AT)
-        )
+        later = in_order(attempts, attempts.c.id.in_(attempt_ids), attempts.c.next_look_at > now, is_looked_at)
         connection.execute(update(attempts).where(later).values(next_look_at=now))
 
 
@@ -229,9 +230,11 @@ def ids_by_our_ref(connection: Connection, our_refs: Iterable[str]) -> dict[str,
 
 def ids_live_by_phone(connection: Connection, line: str, phones: Iterable[str]) -> dict[str, int]:
     """The one live attempt on each number through this line that the provider may know of."""
-    seen = (AttemptState.SENDING, *_LOOKED_AT)
     query = select(attempts.c.phone, attempts.c.id).where(
-        attempts.c.line == line, attempts.c.phone.in_(list(phones)), attempts.c.state.in_(seen)
+        is_live,
+        attempts.c.line == line,
+        attempts.c.phone.in_(list(phones)),
+        attempts.c.state.in_(_KNOWN_TO_A_PROVIDER),
     )
     return {phone: attempt_id for phone, attempt_id in connection.execute(query)}
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     FromClause,
     Table,
     Text,
+    TextClause,
     Update,
     bindparam,
     cast,
@@ -39,7 +40,7 @@ def one_of(connection: Connection, column: Column[Any], values: Iterable[Any]) -
     return column == func.any(bindparam(None, chosen, type_=ARRAY(column.type)))
 
 
-def in_order(table: Table, *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+def in_order(table: Table, *conditions: ColumnElement[bool] | TextClause) -> ColumnElement[bool]:
     """For the WHERE of an UPDATE of many rows: those that meet ``conditions``, locked in the order of their ids. Else
     PostgreSQL locks them in the order in which they happen to lie, and two that meet the same rows may deadlock."""
     chosen = select(table.c.id).where(*conditions).order_by(table.c.id).with_for_update(of=table)

@@ -21,6 +21,7 @@ from campaign.domain.errors import CampaignError, OutOfReach, UsageFault
 __all__ = ["Connection", "DataError", "RowMapping", "Store", "SystemClock", "is_lasting", "open_store"]
 
 _BEGIN = "campaign_begin"
+_NOW = text("SELECT extract(epoch FROM clock_timestamp())")
 
 
 def is_lasting(error: Exception) -> bool:
@@ -70,7 +71,7 @@ class Store:
     def now(self, connection: Connection) -> float:
         """Epoch seconds by the clock that all processes share."""
         if self._server_clock:
-            return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+            return float(connection.execute(_NOW).scalar_one())
         return self.clock.now()
 
     def clock_ahead(self, now: float) -> float:

@@ -9,14 +9,23 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, RowMapping, delete, func, select, update
 
 from campaign.domain.erasure import ERASED, MARK
-from campaign.domain.states import LIVE_ATTEMPT_STATES, TargetState, UploadState
+from campaign.domain.states import TargetState, UploadState
 from campaign.storage.bulk import one_of
-from campaign.storage.schema import attempts, do_not_call, erasure_keys, erasures, events, inbox, targets, uploads
+from campaign.storage.schema import (
+    attempts,
+    do_not_call,
+    erasure_keys,
+    erasures,
+    events,
+    inbox,
+    is_live,
+    targets,
+    uploads,
+)
 from campaign.storage.upsert import insert_new
 
 _CHUNK = 500
 _UNREAD = (UploadState.RECEIVING, UploadState.RECEIVED, UploadState.READING)
-_LIVE = sorted(LIVE_ATTEMPT_STATES)
 
 
 # --- the key ---------------------------------------------------------------------------------------------------------
@@ -134,7 +143,7 @@ def counts(connection: Connection) -> tuple[int, int]:
 def open_calls(connection: Connection) -> int:
     """Live attempts for whose end an erasure waits."""
     query = select(func.count()).join_from(attempts, erasures, attempts.c.phone == erasures.c.phone)
-    return connection.execute(query.where(erasures.c.phone.is_not(None), attempts.c.state.in_(_LIVE))).scalar_one()
+    return connection.execute(query.where(erasures.c.phone.is_not(None), is_live)).scalar_one()
 
 
 def oldest_unread_upload(connection: Connection) -> float | None:
@@ -169,9 +178,7 @@ def skip_and_lock_targets(connection: Connection, phones: Collection[str], now: 
     ids = list(connection.execute(locked).scalars())
     waits = update(targets).where(one_of(connection, targets.c.id, ids), targets.c.state == TargetState.WAITING)
     connection.execute(waits.values(state=TargetState.SKIPPED, due_at=None, reason=ERASED, ended_at=now))
-    live = select(attempts.c.target_id).where(
-        one_of(connection, attempts.c.target_id, ids), attempts.c.state.in_(_LIVE)
-    )
+    live = select(attempts.c.target_id).where(one_of(connection, attempts.c.target_id, ids), is_live)
     called = set(connection.execute(live).scalars())
     query = select(targets.c.id, targets.c.campaign_id, targets.c.phone, targets.c.state)
     rows = connection.execute(query.where(one_of(connection, targets.c.id, ids)).order_by(targets.c.id)).all()

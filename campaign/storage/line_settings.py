@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, select, update
 
-from campaign.domain.states import LIVE_ATTEMPT_STATES, CampaignState
-from campaign.storage.schema import attempts, campaigns, lines
+from campaign.domain.states import CampaignState
+from campaign.storage.schema import attempts, campaigns, is_live, lines
 
 
 def by_name(connection: Connection) -> dict[str, RowMapping]:
@@ -15,7 +15,7 @@ def by_name(connection: Connection) -> dict[str, RowMapping]:
 
 def live(connection: Connection) -> dict[str, int]:
     """Calls in flight by line."""
-    query = select(attempts.c.line, func.count()).where(attempts.c.state.in_(sorted(LIVE_ATTEMPT_STATES)))
+    query = select(attempts.c.line, func.count()).where(is_live)
     return {line: count for line, count in connection.execute(query.group_by(attempts.c.line))}
 
 

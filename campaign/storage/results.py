@@ -79,7 +79,7 @@ def attempts_of_number(connection: Connection, phone: str, campaign_id: int | No
         .order_by(attempts.c.id)
     )
     if campaign_id is not None:
-        query = query.where(attempts.c.campaign_id == campaign_id)
+        query = query.where(attempts.c.campaign_id + 0 == campaign_id)  # the number's few, not the campaign's million
     return connection.execute(query).mappings().all()
 
 

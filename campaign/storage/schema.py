@@ -47,6 +47,8 @@ metadata = MetaData(
 Id = BigInteger().with_variant(Integer, "sqlite")
 Phone = String(100)  # E.164, or what stands there once a person has been erased (campaign.domain.erasure)
 LIVE = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(LIVE_ATTEMPT_STATES)))
+LEASED = "state IN ('claimed', 'sending')"
+LOOKED_AT = "state IN ('placed', 'unconfirmed')"
 UNSURE = "state = 'waiting' AND unsure_since IS NOT NULL"
 
 
@@ -198,15 +200,18 @@ attempts = Table(
     _words("verdict", VerdictKind),
     Index("one_live_attempt_per_number", "phone", unique=True, postgresql_where=text(LIVE), sqlite_where=text(LIVE)),
     Index("ix_attempts_live", "line", "campaign_id", postgresql_where=text(LIVE), sqlite_where=text(LIVE)),
-    Index("ix_attempts_leases", "lease_until", postgresql_where=text("state IN ('claimed', 'sending')"),
-          sqlite_where=text("state IN ('claimed', 'sending')")),
-    Index("ix_attempts_looks", "line", "next_look_at", postgresql_where=text("state IN ('placed', 'unconfirmed')"),
-          sqlite_where=text("state IN ('placed', 'unconfirmed')")),
+    Index("ix_attempts_leases", "lease_until", postgresql_where=text(LEASED), sqlite_where=text(LEASED)),
+    Index("ix_attempts_looks", "line", "next_look_at", postgresql_where=text(LOOKED_AT), sqlite_where=text(LOOKED_AT)),
     Index("ix_attempts_target_id", "target_id"),
     Index("ix_attempts_campaign_id", "campaign_id"),
     Index("ix_attempts_phone_claimed_at", "phone", "claimed_at"),
-    Index("ix_attempts_line_call_id", "line", "call_id"),
+    Index("ix_attempts_call_id_line", "call_id", "line"),
 )  # fmt: skip
+
+is_live, is_leased, is_looked_at = (text(f"attempts.{states}") for states in (LIVE, LEASED, LOOKED_AT))
+"""For a WHERE, beside whatever state it asks for: SQLite uses a partial index only where its condition stands in the
+query word for word, and reads every attempt of a line where it does not. The index of call ids begins with the call id
+for the same reason: as it knows nothing of the data, it would take any index of lines for one that finds a few."""
 
 events = Table(
     "events",

@@ -288,6 +288,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
         sa.UniqueConstraint("our_ref", name=op.f("uq_attempts_our_ref")),
     )
+    op.create_index("ix_attempts_call_id_line", "attempts", ["call_id", "line"], unique=False)
     op.create_index("ix_attempts_campaign_id", "attempts", ["campaign_id"], unique=False)
     op.create_index(
         "ix_attempts_leases",
@@ -297,7 +298,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('claimed', 'sending')"),
         sqlite_where=sa.text("state IN ('claimed', 'sending')"),
     )
-    op.create_index("ix_attempts_line_call_id", "attempts", ["line", "call_id"], unique=False)
     op.create_index(
         "ix_attempts_live",
         "attempts",
