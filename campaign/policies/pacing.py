@@ -19,7 +19,7 @@ FENCEPOST_BELOW = 100.0
 SAFETY = 0.5
 """The share of the lateness that arithmetic allows which we use. The other half is left to what comes after our last
 look at the clock: a processor that is taken from us, the network, the provider's own reading, and two workers' readings
-of the shared clock."""
+of the shared clock. With 0.65 eight processes on two cores were seen to send 1,002 calls in a second of 1,000."""
 
 MOST_LATE = 0.25
 

@@ -1,0 +1,51 @@
+"""How many processes a tick asks to dial: few that take many calls, and more only where these are not enough."""
+
+import os
+
+import pytest
+
+from campaign.services.claiming import Wish, claim, confirm
+from campaign.services.ticking import DIAL, PROCESS_AWAITS, PROCESS_CARRIES, orders
+from campaign.storage import process_rows
+from campaign.storage.engine import Store
+from tests.engine import LINE, add_campaign, numbers
+
+
+def alive(store: Store, processes: int) -> None:
+    with store.write() as connection:
+        for number in range(processes):
+            process_rows.beat(connection, f"host:{number}", DIAL, store.now(connection), 0.0)
+
+
+def asked_to_dial(store: Store, pace: float) -> int:
+    return sum(order.kind == DIAL for order in orders(store, {LINE.name: pace}))
+
+
+@pytest.mark.parametrize(
+    ("due", "pace", "processes", "asked"),
+    [
+        (3, 10.0, 4, 1),
+        (PROCESS_CARRIES + 1, float(PROCESS_CARRIES), 4, 1),
+        (PROCESS_CARRIES + 1, 4.0 * PROCESS_CARRIES, 4, 2),
+        (PROCESS_CARRIES + 1, 4.0 * PROCESS_CARRIES, 1, 1),
+        (PROCESS_CARRIES + 1, 4.0 * PROCESS_CARRIES, 0, 1),
+    ],
+)
+def test_as_many_as_the_calls_of_a_second_need_and_no_more_than_there_are(
+    store: Store, due: int, pace: float, processes: int, asked: int
+) -> None:
+    add_campaign(store, numbers(due))
+    alive(store, processes)
+    assert asked_to_dial(store, pace) == asked
+
+
+def test_a_provider_that_answers_slowly_gets_more_processes_to_wait_for_it(store: Store) -> None:
+    # Given a slow line, and more requests out than one process should wait for
+    add_campaign(store, numbers(PROCESS_AWAITS + 10))
+    alive(store, 4)
+    found = claim(store, LINE, Wish(PROCESS_AWAITS + 5), lambda: os.urandom(16).hex())
+    # When they are only claimed, they are nobody's to wait for
+    assert asked_to_dial(store, 10.0) == 1
+    # When they have left, a second process is asked
+    confirm(store, LINE, found.calls, 60.0, {})
+    assert asked_to_dial(store, 10.0) == 2
