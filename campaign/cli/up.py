@@ -56,13 +56,14 @@ class _News:
     """One line whenever a campaign's state changes."""
 
     def __init__(self, session: Session, *, quiet: bool) -> None:
-        self._session, self._quiet = session, quiet
+        # Imported before anybody is told that Ctrl-C stops us: within an import it would end Python by the signal.
+        from campaign.services import results
+
+        self._overview, self._store, self._quiet = results.overview, session.store, quiet
         self._known: dict[str, str] | None = None
 
     def tell(self) -> None:
-        from campaign.services import results
-
-        rows = results.overview(self._session.store)
+        rows = self._overview(self._store)
         known, self._known = self._known, {row["campaign"]: row["state"] for row in rows}
         for row in reversed(rows):
             before = row["state"] if known is None else known.get(row["campaign"])
