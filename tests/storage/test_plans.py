@@ -28,8 +28,8 @@ SELECTIVE = {
 }  # fmt: skip
 """Columns that by themselves find a few rows."""
 
-SOON_THERE = ("ORDER BY attempts.id DESC\n LIMIT", "EXISTS (SELECT *")
-"""Statements that walk back from the newest attempt, or ask whether there is any row: a few are enough."""
+SOON_THERE = ("ORDER BY attempts.id DESC\n LIMIT", "EXISTS (SELECT *", "SELECT targets.id \nFROM targets")
+"""Statements that walk back from the newest attempt, or ask whether any target is left: a few rows are enough."""
 
 FEW = (
     "ix_attempts_live",
