@@ -30,6 +30,8 @@ FAULTS = (  # 15 % of the originate requests in all
     "garbage:0.02", "429:0.015,retry_after=0.3s", "conflict:0.015",
     "500:0.05,on=results", "reset:0.02,on=list", "page_loss:0.1", "foreign:0.05",
 )  # fmt: skip
+RINGS_WITHIN = 60.0
+"""The fire begins with the first ring: killing what is only starting up would dial nobody and prove nothing."""
 SETTLE_WITHIN = 300.0
 KNOW_CONFLICTS = ("sandbox", "netsapiens", "pathors")
 WITHOUT_RETRY = PLAN.model_copy(update={"retry": {}})
@@ -54,7 +56,7 @@ class Outcome:
     numbers: int
     seed: int
     seconds: float
-    dialling_seconds: float
+    under_fire: float
     completed: bool
     done: Counter[str]
     cuts: int
@@ -62,7 +64,8 @@ class Outcome:
     refused: dict[str, int]
     released_from_hold: int
     nemesis_faults: list[str] = field(default_factory=list)
-    whys: list[str] = field(default_factory=list)
+    standing: str = ""
+    """Why campaigns are paused and how the processes are, where it did not complete."""
 
     @property
     def clean(self) -> bool:
@@ -71,11 +74,11 @@ class Outcome:
     def report(self) -> str:
         verdict = self.verdict
         kills = {name: count for name, count in sorted(self.done.items())}
-        fire, pace = self.dialling_seconds, self.numbers / self.seconds
+        pace = self.numbers / self.seconds
         wrong = f"lost {len(verdict.lost)}, wrong dispositions {len(verdict.wrong)}"
         lines = [
             f"{self.database}, {self.kind}: {self.numbers} numbers, seed {self.seed}",
-            f"{self.seconds:.0f} s, {fire:.0f} s of it under fire; {pace:.1f} numbers/s",
+            f"{self.seconds:.0f} s, {self.under_fire:.0f} s of it under fire; {pace:.1f} numbers/s",
             f"done to it: {json.dumps(kills)}; connections cut by the proxies: {self.cuts}",
             f"refused or spoiled by the provider: {json.dumps(self.refused)}",
             f"rings {verdict.rings}, attempts counted {verdict.counted}",
@@ -85,7 +88,7 @@ class Outcome:
             f"held for a person on the way: {self.released_from_hold}",
         ]
         if not self.completed:
-            lines.append(f"THE CAMPAIGN DID NOT COMPLETE {self.whys}")
+            lines.append(f"THE CAMPAIGN DID NOT COMPLETE\n{self.standing}")
         lines += [f"the nemesis itself failed: {fault}" for fault in self.nemesis_faults]
         if not self.clean:
             lines += ["EVIDENCE", verdict.evidence()]
@@ -119,12 +122,14 @@ def kill_loop(
         crew = [here.worker(f"worker{i}", processes, app) for i in range(workers)]
         beats = [here.beat(f"beat{i}") for i in range(2)]
         nemesis = Nemesis(here, crew, beats, seed)
+        _until(here, lambda: here.simulator.ledger().placed, RINGS_WITHIN)
         nemesis.start()
+        fire = time.monotonic()
         try:
             released = _until(here, lambda: _nearly_done(here, how_many), fire_for or 600.0 + how_many)
         finally:
             nemesis.stop()
-        dialled = time.monotonic() - began
+        under_fire = time.monotonic() - fire
         released += _until(here, here.completed, SETTLE_WITHIN)
         seconds = time.monotonic() - began
         ledger = here.simulator.ledger("calls")
@@ -135,7 +140,7 @@ def kill_loop(
             how_many,
             seed,
             seconds,
-            dialled,
+            under_fire,
             here.completed(),
             nemesis.done,
             cuts,
@@ -143,7 +148,7 @@ def kill_loop(
             ledger.refused,
             released,
             nemesis.faults,
-            here.whys(),
+            "" if here.completed() else "\n".join([*here.whys(), here.processes(), here.logs()]),
         )
 
 
@@ -157,11 +162,13 @@ def _nearly_done(here: Lab, how_many: int) -> bool:
 
 
 def _until(here: Lab, what: Any, seconds: float) -> int:
-    """Waits, and does what an operator does: who is held because workers died over it is tried again. How many."""
+    """Waits, and does what a supervisor and an operator do: processes that ended are started again, and who is held
+    because workers died over it is tried again. How many those were."""
     released = 0
     until = time.monotonic() + seconds
     while time.monotonic() < until and not what():
         time.sleep(0.5)
+        here.tend()
         held = here.target_states().get("held", 0)
         if held:
             released += settle(here.store, "recall", "retry").held

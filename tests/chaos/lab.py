@@ -48,6 +48,13 @@ class Lab:
         self.children.append(child)
         return child
 
+    def tend(self) -> None:
+        """What a supervisor does (compose's ``restart``): who has ended is started again, also who ended by itself:
+        Celery gives up where the processes of its pool are killed while they come up."""
+        for child in self.children:
+            if not child.alive():
+                child.start()
+
     def bury(self) -> None:
         for child in self.children:
             child.bury()
@@ -93,6 +100,9 @@ class Lab:
                 return True
             time.sleep(every)
         return bool(what())
+
+    def processes(self) -> str:
+        return "\n".join(child.standing() for child in self.children)
 
     def logs(self) -> str:
         parts = [f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in self.folder.glob("*.log")]

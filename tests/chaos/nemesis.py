@@ -21,8 +21,8 @@ COMMIT = b"COMMIT"
 
 @dataclass(slots=True)
 class Nemesis:
-    """Runs in a thread between :meth:`start` and :meth:`stop`. ``workers`` and ``beats`` that it ends are started again
-    half a second later. Everything is continued, restarted and healed when it stops."""
+    """Runs in a thread between :meth:`start` and :meth:`stop`. Everything is continued and healed when it stops. Whom
+    it has ended is started again by :meth:`Lab.tend` and not by it: who was told to stop may end after it."""
 
     lab: Lab
     workers: Sequence[Child]
@@ -44,7 +44,7 @@ class Nemesis:
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when the world is whole again: nobody frozen, every process up, no toxics."""
+        """Returns when the world is whole again: nobody frozen, Redis up, no toxics."""
         self._stop.set()
         assert self._thread is not None
         self._thread.join()
@@ -109,15 +109,12 @@ class Nemesis:
         return True
 
     def _tend(self, *, everything: bool = False) -> None:
-        """Wake the frozen and start the dead anew, each at its time, or ``everything`` now."""
+        """Wake the frozen and start Redis anew, each at its time, or ``everything`` now."""
         now = time.monotonic()
         for at, pid in list(self._wakes):
             if everything or at <= now:
                 hit(pid, signal.SIGCONT)
                 self._wakes.remove((at, pid))
-        for child in [*self.workers, *self.beats]:
-            if not child.alive():
-                child.start()
         if self._broker_back is not None and (everything or self._broker_back <= now):
             born(self.lab.redis.start)
             self._broker_back = None

@@ -66,6 +66,11 @@ class Child:
         """Those that an earlier life of it has left behind."""
         return _of_sessions(self._sessions - {self.pid if self.alive() else 0})
 
+    def standing(self) -> str:
+        """How it is, for whoever asks why nothing happens."""
+        now = f"alive, {len(self.forked())} forked" if self.alive() else f"ended with {self.wait(0)}"
+        return f"{self.name}: {now}; started {self.started} times; {len(self.orphans())} orphans"
+
     def send(self, signum: int) -> None:
         if self.alive():
             hit(self.pid, signum)
