@@ -26,7 +26,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEMPLATE = "template_campaign"
+LONG = ("chaos", "slow")
 Server = TypeVar("Server", RedisServer, PostgresServer)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests first: whoever of several processes took one of them last would leave the others idle."""
+    long = {item.path for item in items if any(item.get_closest_marker(name) for name in LONG)}
+    items.sort(key=lambda item: item.path not in long)
 
 
 def _started(make: Callable[[], Server]) -> Server:

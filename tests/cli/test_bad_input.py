@@ -8,6 +8,8 @@ import pytest
 from tests.cli.conftest import NUMBERS, Cli, Said
 from tests.servers import free_port
 
+pytestmark = pytest.mark.slow
+
 LINE = '[lines.main]\nprovider = "pathors"\noptions = { project_id = "proj_1" }\n'
 
 

@@ -5,8 +5,12 @@ import io
 import json
 from typing import Any
 
+import pytest
+
 from campaign.storage import events, process_rows
 from tests.cli.conftest import Cli
+
+pytestmark = pytest.mark.slow
 
 KEYS = {
     *("campaign", "state", "why", "rows", "targets", "dispositions", "attempts", "lines", "started_at", "ended_at"),

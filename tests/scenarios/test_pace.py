@@ -14,6 +14,7 @@ from campaign.services import lines as line_service
 from tests.scenarios import pace
 from tests.scenarios.kit import Stage, stage
 from tests.scenarios.pace import LINE, dialled, fill, line_at, measure, pace_stage
+from tests.servers import PostgresServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -21,17 +22,32 @@ BUSY = 0.1
 """Where less than this share of the processors is idle, a pace that was not reached says nothing about the engine."""
 
 
+AIM = 0.96
+TRIES = 3
+"""Of few seconds each: what holds the machine up for a tenth of one costs a try the aim, but not three tries in a row.
+The limit has no second try."""
+
+
 @pytest.mark.parametrize(("processes", "limit", "seconds"), [(4, 50.0, 5.0), (4, 500.0, 5.0)])
 def test_the_limit_is_reached_and_never_exceeded(
-    tmp_path: Path, clean_redis_url: str, empty_postgres_url: str, processes: int, limit: float, seconds: float
+    tmp_path: Path, clean_redis_url: str, postgres_server: PostgresServer, processes: int, limit: float, seconds: float
 ) -> None:
-    # Given more numbers than can be dialled in that time, and several processes that share the line
-    with pace_stage(tmp_path, clean_redis_url, empty_postgres_url, limit) as playing:
-        # When they are dialled
-        seen = measure(playing, processes, limit, seconds)
+    tries: list[pace.Figures] = []
+    while len(tries) < TRIES and not any(_is_reached(seen) for seen in tries):
+        # Given more numbers than can be dialled in that time, and several processes that share the line
+        folder = tmp_path / str(len(tries))
+        folder.mkdir()
+        with pace_stage(folder, clean_redis_url, postgres_server.create_database(), limit) as playing:
+            # When they are dialled
+            tries.append(measure(playing, processes, limit, seconds))
+    told = "\n".join(["", pace.HEADER, *map(str, tries)])
     # Then no sliding second at the provider is above the limit, and the limit is as good as used
-    assert not seen.exceeded, f"\n{pace.HEADER}\n{seen}"
-    assert seen.reached >= 0.96 or seen.idle < BUSY, f"\n{pace.HEADER}\n{seen}"
+    assert not any(seen.exceeded for seen in tries), told
+    assert _is_reached(tries[-1]), told
+
+
+def _is_reached(seen: pace.Figures) -> bool:
+    return seen.reached >= AIM or seen.idle < BUSY
 
 
 def test_neither_a_flush_each_second_nor_a_kill_lets_the_line_burst(
@@ -84,8 +100,8 @@ def test_limits_changed_while_running_take_effect_within_two_seconds(
     assert arrivals is not None
     between = [at for at in arrivals.monotonic if raised + 2.0 <= at < lowered]
     after = [at for at in arrivals.monotonic if at >= lowered + 2.0]
-    assert len(between) > 50, "two seconds after it was raised it is in use"
-    assert most_in_window(between) <= 100
+    assert len(between) >= 100 * 2.0 * 0.8, "two seconds after it was raised it is in use"
+    assert most_in_window(arrivals.monotonic) <= 100, "nor does a change let more through than the larger"
     assert after
     assert most_in_window(after) <= 11
 

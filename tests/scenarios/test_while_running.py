@@ -6,17 +6,14 @@ import pytest
 
 from campaign.domain.plan import Pace, Plan
 from campaign.domain.states import CampaignState, TargetState
-from campaign.providers.simulator import most_in_window
 from campaign.services import campaigns, do_not_call, retry_batches
-from campaign.services.lines import set_limits
-from tests.engine import LINE, add_campaign
+from tests.engine import add_campaign
 from tests.scenarios.checks import calls_of, check
 from tests.scenarios.kit import Stage, arrivals, phones
 
 pytestmark = pytest.mark.slow
 
 ONCE = Plan(retry={})
-TAKES_EFFECT = 2.0
 STOPS_WITHIN = 1.0
 """Seconds after which nothing leaves any more that a pause or an opt-out forbids: what was committed before."""
 
@@ -65,28 +62,6 @@ def _unfinished(engine: Stage, name: str) -> bool:
     targets, attempts = engine.rows(name)
     live = [row for row in attempts if row["state"] in ("claimed", "sending", "placed", "unconfirmed")]
     return bool(live) or any(t["state"] in (TargetState.WAITING, TargetState.CALLING) for t in targets)
-
-
-def test_limits_changed_meanwhile_are_in_force_within_two_seconds(engine: Stage) -> None:
-    # Given a campaign under way at twenty calls a second
-    add_campaign(engine.store, phones(7, 600), name="limits", line="limits", plan=ONCE)
-    engine.wait(lambda: len(arrivals(engine, "limits")) >= 20, 30.0)
-    lines = {"limits": LINE.model_copy(update={"name": "limits"})}
-    # When the line is allowed sixty, and later five
-    set_limits(engine.store, lines, "limits", calls_per_second=60.0)
-    raised_at = time.time()
-    time.sleep(TAKES_EFFECT + 2.5)
-    set_limits(engine.store, lines, "limits", calls_per_second=5.0)
-    lowered_at = time.time()
-    time.sleep(TAKES_EFFECT + 2.5)
-    rung = arrivals(engine, "limits")
-    campaigns.cancel(engine.store, "limits")
-    # Then two seconds later each is what the provider sees, and between them no second held more than the larger
-    quick = [at for at in rung if raised_at + TAKES_EFFECT <= at < lowered_at]
-    slow = [at for at in rung if at >= lowered_at + TAKES_EFFECT]
-    assert len(quick) >= 2.5 * 60 * 0.8
-    assert 2 <= most_in_window(slow) <= 6
-    assert most_in_window(rung) <= 61
 
 
 def test_who_opts_out_meanwhile_is_not_rung(engine: Stage) -> None:

@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-from tests.simulation.climates import overflowing, queueing
 from tests.simulation.run import Tally, run_many, run_seed
 
 pytestmark = pytest.mark.alone  # it takes every core there is, for less than a minute
@@ -88,22 +87,6 @@ def test_every_path_was_walked(tally: Tally) -> None:
 
 def test_no_call_was_found_placed_that_had_been_proved_absent(tally: Tally) -> None:
     assert tally.seen["late placement"] == 0
-
-
-def test_no_call_rings_after_closing_that_its_provider_held_for_up_to_ten_minutes() -> None:
-    # Given worlds half an hour before closing, at a provider that queues
-    outcomes = [run_seed(seed, climate=queueing) for seed in range(max(200, SEEDS // 40))]
-    # Then every call that left rang while its window was open, and many had left
-    assert [(each.seed, each.violation) for each in outcomes if each.violation is not None] == []
-    assert sum(each.seen["rings from a queue"] for each in outcomes) > 3 * len(outcomes)
-
-
-def test_what_its_provider_holds_too_long_is_taken_back_before_closing_and_costs_no_attempt() -> None:
-    # Given calm worlds at a provider that holds calls longer than anybody allowed for, and can cancel
-    outcomes = [run_seed(seed, climate=overflowing) for seed in range(40)]
-    # Then nothing rings after closing all the same, since calls are taken back
-    assert [(each.seed, each.violation) for each in outcomes if each.violation is not None] == []
-    assert sum(each.seen["withdrawn"] for each in outcomes) > len(outcomes)
 
 
 def test_one_seed_is_one_story() -> None:

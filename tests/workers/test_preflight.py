@@ -14,6 +14,8 @@ import redis
 from tests.chaos.processes import ROOT
 from tests.servers import PostgresServer, RedisServer, free_port
 
+pytestmark = pytest.mark.slow
+
 WITHIN = 20.0
 WORKER = ("worker", "--queues=dial,poll,intake,control", "--concurrency=1")
 
