@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -26,14 +27,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEMPLATE = "template_campaign"
-LONG = ("chaos", "slow")
+WEIGHTS = {"chaos": 10, "slow": 5}
+"""Of a test so marked; any other weighs 1."""
 Server = TypeVar("Server", RedisServer, PostgresServer)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with long tests first: whoever of several processes took one of them last would leave the others idle."""
-    long = {item.path for item in items if any(item.get_closest_marker(name) for name in LONG)}
-    items.sort(key=lambda item: item.path not in long)
+    """Files by weight, the heaviest first: whoever of several processes took a long one last would leave the others
+    idle, and were all the long ones taken first they would starve each other."""
+    weights: Counter[Path] = Counter()
+    for item in items:
+        weights[item.path] += max((WEIGHTS.get(mark.name, 1) for mark in item.iter_markers()), default=1)
+    items.sort(key=lambda item: -weights[item.path])
 
 
 def _started(make: Callable[[], Server]) -> Server:

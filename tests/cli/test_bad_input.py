@@ -8,7 +8,13 @@ import pytest
 from tests.cli.conftest import NUMBERS, Cli, Said
 from tests.servers import free_port
 
-pytestmark = pytest.mark.slow
+
+@pytest.fixture
+def cli(cli: Cli) -> Cli:
+    """A test is many commands, so they run in this process."""
+    cli.apart = False
+    return cli
+
 
 LINE = '[lines.main]\nprovider = "pathors"\noptions = { project_id = "proj_1" }\n'
 
