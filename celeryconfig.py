@@ -19,6 +19,10 @@ broker_url = load_settings({}, os.environ, Path.cwd()).broker_url or "redis://12
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
 
+# A Redis that refuses (its memory or disk is full, a replica took over) is come back to as one that is away. Else a
+# worker ended by itself where the refusal met an acknowledgement.
+broker_channel_error_retry = True
+
 # Redis hands a message out again when it is not acknowledged for this long. Orders live seconds, so an hour only means
 # "never in practice"; were it shorter, an order would merely be carried out twice and find nothing.
 broker_transport_options = {

@@ -74,18 +74,23 @@ def test_a_read_only_database_stops_the_dialling(on_postgresql: Lab, postgres_se
 
 
 def test_a_redis_that_refuses_writes_costs_only_time(on_postgresql: Lab, redis_server: RedisServer) -> None:
-    dialling(on_postgresql)
+    worker = dialling(on_postgresql)
     with redis.Redis(port=redis_server.port) as client:
-        # When Redis answers every write with OOM (as it does with MISCONF when its own disk is full)
-        client.config_set("maxmemory", "1")
         try:
+            # When Redis refuses the acknowledgements that Celery sends it
+            client.execute_command("ACL", "SETUSER", "default", "-zrem")
+            # Then the worker lives on
+            assert worker.wait(3.0) is None
+            # When Redis answers every write with OOM (as it does with MISCONF when its own disk is full)
+            client.execute_command("ACL", "SETUSER", "default", "+zrem")
+            client.config_set("maxmemory", "1")
             # Then no pace can be had, so nothing is sent
             assert quiet(on_postgresql, 10.0)
+            assert worker.alive()
         finally:
+            client.execute_command("ACL", "SETUSER", "default", "+zrem")
             client.config_set("maxmemory", "0")
-    # And when it takes writes again, everything goes on. Celery gives up where the refusal meets an acknowledgement of
-    # its own, and is started again then as a supervisor would
-    on_postgresql.tend()
+    # And when it takes writes again, nobody needs to restart anything
     ends_well(on_postgresql)
 
 

@@ -23,6 +23,12 @@ TOMORROW = {**Plan(retry={}).model_dump(mode="json", by_alias=True), "quiet_moon
 
 
 @pytest.fixture
+def emptied_postgres_url(postgres_url: str) -> str:
+    """One of its own, since its tables are changed."""
+    return postgres_url
+
+
+@pytest.fixture
 def unchecked(store: Store) -> Store:
     """A database whose vocabularies take any word, as a later migration may have widened them."""
     with store.write() as connection:
