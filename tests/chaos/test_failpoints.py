@@ -40,6 +40,7 @@ rung, nothing can prove them absent until the line has shown in its list that so
 PLAN = Plan(retry={}, max_attempts=3)
 WITHIN = 120.0
 EVERY = 0.3
+"""Seconds between two looks: several cases look at once."""
 KEY = ErasureKey("a key that every process has")
 SOMEBODY = "+14155550199"
 

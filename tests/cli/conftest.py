@@ -52,11 +52,9 @@ class Cli:
     running: list["subprocess.Popen[str]"] = field(default_factory=list)
 
     def __call__(self, *words: str, environ: Mapping[str, str] | None = None, within: float = 90.0) -> Said:
-        return (
-            self.inside(*words)
-            if not self.apart and environ is None
-            else self.process(*words, environ=environ, within=within)
-        )
+        if self.apart or environ is not None:
+            return self.process(*words, environ=environ, within=within)
+        return self.inside(*words)
 
     def process(self, *words: str, environ: Mapping[str, str] | None = None, within: float = 90.0) -> Said:
         """The command as a person's shell runs it."""
