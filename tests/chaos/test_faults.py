@@ -148,17 +148,20 @@ Sandbox.originate = originate
 def test_targets_that_kill_their_worker_or_eat_its_memory_are_held_and_all_others_are_dialled(
     redis_server: RedisServer, postgres_url: str, tmp_path: Path
 ) -> None:
-    # Given twenty numbers, all claimed together; one kills whoever dials it, as the kernel does where memory is short,
-    # and one needs more memory than its process may have
+    # Given a line in use, and twenty numbers, all claimed together; one kills whoever dials it, as the kernel does
+    # where memory is short, and one needs more memory than its process may have
     quick = {"timeout": "1s", "settle_after": "500ms", "settle_grace": "0s"}
     with lab(tmp_path, redis_server, postgres_url, {"mix": "answered=100"}, quick) as here:
-        fatal, hungry = numbers(20)[7], numbers(20)[12]
+        healthy, together = numbers(23)[:3], numbers(23)[3:]
+        fatal, hungry = together[7], together[12]
         (tmp_path / "poisoned.py").write_text(POISONED.format(fatal=fatal, hungry=hungry))
-        add_campaign(here.store, numbers(20), line=LINE, plan=PLAN)
         child = here.worker("worker", 2, app="poisoned")
         here.beat()
+        add_campaign(here.store, healthy, line=LINE, plan=PLAN, name="before")
+        assert here.wait(here.completed, 60.0), f"{here.target_states()} {here.states()} {here.logs()}"
+        add_campaign(here.store, together, line=LINE, plan=PLAN)
         # When they have been tried until they are held
-        assert here.wait(here.completed, 120.0), f"{here.target_states()} {here.states()} {here.logs()}"
+        assert here.wait(here.completed, 240.0), f"{here.target_states()} {here.states()} {here.logs()}"
         # Then they alone are held, after three times, and every other number was rung once
         with here.store.read() as connection:
             held = connection.execute(select(targets).where(targets.c.state == TargetState.HELD)).mappings().all()
@@ -166,6 +169,6 @@ def test_targets_that_kill_their_worker_or_eat_its_memory_are_held_and_all_other
         assert {row["phone"] for row in held} == {fatal, hungry}, verdict.evidence()
         assert all("3 workers died" in row["reason"] for row in held)
         assert verdict.clean, verdict.evidence()
-        assert verdict.rings == 18
+        assert verdict.rings == 21
         assert child.alive()
         assert "MemoryError" in here.logs()
