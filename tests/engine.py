@@ -9,12 +9,13 @@ from sqlalchemy import insert
 
 from campaign.domain.calls import OutboundCall
 from campaign.domain.line import Line, PollSchedule
-from campaign.domain.pace import Reservation, Room, Want
+from campaign.domain.pace import Correction, Reservation, Room, StartTime, Want
 from campaign.domain.plan import Plan
 from campaign.domain.states import CampaignState, TargetState
 from campaign.domain.verdicts import Verdict, placed
 from campaign.policies.looking import LookRules
-from campaign.policies.pacing import aimed, reserve, room
+from campaign.policies.pacing import SECOND
+from campaign.policies.reserving import Books, Grant, reserve
 from campaign.services.dialing import Dialer
 from campaign.services.outside import Outside
 from campaign.services.recorder import Recorder
@@ -35,23 +36,29 @@ _refs = count(1)
 
 
 class LocalThrottle:
-    """The pure reservation over a dictionary and this process's clock."""
+    """The pure reservation over this process's clock."""
 
     def __init__(self) -> None:
-        self.buckets: dict[str, float] = {}
+        self.books: dict[str, Books] = {}
 
     async def room(self, line: str, calls_per_second: float) -> Room:
-        now = SystemClock().monotonic()
-        self.buckets.setdefault(line, now)
-        return Room(*room(self.buckets[line], aimed(calls_per_second), now))
+        grant, now = self._asked(line, calls_per_second, [Want("room", 1000)])
+        return Room(len(grant.times), now / SECOND if grant.retry_at is None else grant.retry_at / SECOND)
 
-    async def reserve(self, line: str, calls_per_second: float, wants: Sequence[Want]) -> Reservation:
-        now = SystemClock().monotonic()
-        self.buckets.setdefault(line, now)
-        limited = [Want(w.key, w.count, aimed(w.limit) if w.limit else None) for w in wants]
-        grant = reserve(self.buckets, line, aimed(calls_per_second), limited, now)
-        self.buckets = grant.buckets
-        return Reservation(grant.times, grant.retry_at)
+    async def reserve(
+        self, line: str, calls_per_second: float, wants: Sequence[Want], corrections: Sequence[Correction] = ()
+    ) -> Reservation:
+        grant, _ = self._asked(line, calls_per_second, wants, corrections)
+        self.books[line] = grant.books
+        starts = tuple(StartTime(want, at / SECOND, at) for want, at in grant.times)
+        return Reservation(starts, None if grant.retry_at is None else grant.retry_at / SECOND)
+
+    def _asked(
+        self, line: str, calls_per_second: float, wants: Sequence[Want], corrections: Sequence[Correction] = ()
+    ) -> tuple[Grant, int]:
+        now = round(SystemClock().monotonic() * SECOND)
+        books = self.books.setdefault(line, Books({line: now}))
+        return reserve(books, line, calls_per_second, wants, now, corrections), now
 
 
 class ScriptedProvider:

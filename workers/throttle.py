@@ -1,9 +1,9 @@
 """Pace shared by every worker of a line: start times given out by one script in Redis, by Redis's own clock.
 
-The script is the twin of :func:`campaign.policies.pacing.reserve`; a test holds them to the same answers. A bucket is
-the next free time. One that is missing (a new line, a flush) starts a whole horizon ahead: by then every start time
-that a lost bucket had given out has passed, so losing Redis costs a pause and never a burst. One that lies further
-ahead than any start time given out can have left it (the limit was raised, Redis's clock was set back) is cut to that.
+The script is the twin of :func:`campaign.policies.reserving.reserve`, which says what it does and why; a test holds
+them to the same answers. A bucket is the next free time. One that is missing (a new line, a flush) starts so far ahead
+that every start time that a lost bucket had given out is over, so losing Redis costs a pause and never a burst. So does
+one that lies further ahead than any start time given out can have left it (Redis's clock was set back).
 """
 
 import time
@@ -14,12 +14,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from campaign.domain.errors import OutOfReach
-from campaign.domain.pace import Reservation, Room, Want
-from campaign.policies.pacing import HORIZON, aimed, room
+from campaign.domain.pace import Correction, Reservation, Room, StartTime, Want
+from campaign.policies.pacing import HORIZON, SECOND, spacing
 
 PREFIX = "campaign:pace:"
 KEPT_FOR = 86_400
-"""Seconds after which an idle bucket is forgotten."""
+"""Seconds after which an idle line's books are forgotten."""
 
 OFFSET_KEPT_FOR = 60.0
 """Seconds for which the sharpest reading of Redis's clock is trusted; within that, clocks do not drift apart."""
@@ -30,58 +30,142 @@ READINGS = 5
 SPARE = 0.002
 """Seconds by which two honest readings may differ."""
 
-# KEYS: the line's bucket. Answers the time now and the bucket, in microseconds, empty where there is none.
-LOOK = "local t = redis.call('TIME') return {t[1] .. string.format('%06d', t[2]), redis.call('GET', KEYS[1]) or ''}"
+MOST_ROOM = 1000
+"""Start times that are counted when somebody asks how many there are."""
 
-# KEYS: the line's bucket, then one per want. ARGV: horizon, ttl, the line's interval, then per want its count and own
-# interval (0: none), in microseconds. Answers, as one text (a list's items cost more to read than a start time to
-# give), the time now, how long to wait (-1: everything given), and pairs of (index of the want, start time), in
-# microseconds since the epoch.
+TIME = "local t = redis.call('TIME') return t[1] .. string.format('%06d', t[2])"
+
+# KEYS: the line's bucket; its noted start times; its spacing (the first start time since it was idle; step, quick step
+# and most, as last taken by); the next time for one in the place of another; then one bucket per want. ARGV: 'look' or
+# 'take', horizon, ttl, the line's opening, step, quick step, step in place (0: none) and most in a second, the number
+# of wants, per want its count and own step (0: none), and per correction the start time and how late its call left (-1:
+# unused); all in microseconds. Answers, as one text (a list's items cost more to read than a start time to give), the
+# time now, how long to wait (-1: everything given), the number of start times, and pairs of (index of the want, start
+# time).
+#
+# A look takes nothing, and goes by the spacing last taken by: who looks learns the line's limit only by claiming.
+# Before a line's books are opened it says that there is one start time, since asking for one opens them.
 SCRIPT = """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
-local horizon, ttl, step = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local taken, horizon, ttl, opening = ARGV[1] == 'take', tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local step, quick, in_place = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local most, groups = tonumber(ARGV[8]), tonumber(ARGV[9])
+local bucket, noted = KEYS[1], KEYS[2]
 local finish = now + horizon
-local function free(key, step)
-  local stored = tonumber(redis.call('GET', key) or finish)
-  return math.max(now, math.min(stored, finish + step))
+local function text(number) return string.format('%.0f', number) end
+local function keep(key, at) redis.call('SET', key, text(at), 'EX', ttl) end
+local function last() return tonumber(redis.call('ZRANGE', noted, -1, -1)[1] or 0) end
+local function no_further(stored, furthest) return math.max(now, math.min(stored, now + furthest)) end
+local at, ahead = tonumber(redis.call('GET', bucket) or ''), last()
+if at == nil or ahead > finish then
+  if not taken then return text(now) .. ' ' .. text(opening - horizon) .. ' 1' end
+  redis.call('DEL', noted, KEYS[3], KEYS[4])
+  at, ahead = now + opening, 0
+elseif ahead > 0 then
+  at = no_further(at, horizon + step)
+else
+  at = no_further(at, opening + step)
 end
-local at = free(KEYS[1], step)
+
+-- what the groups want
 local ready, left, own, total = {}, {}, {}, 0
-for i = 1, #KEYS - 1 do
-  left[i] = tonumber(ARGV[2 + 2 * i])
-  own[i] = tonumber(ARGV[3 + 2 * i])
+for i = 1, groups do
+  left[i] = tonumber(ARGV[8 + 2 * i])
+  own[i] = tonumber(ARGV[9 + 2 * i])
   ready[i] = now
-  if own[i] > 0 then ready[i] = free(KEYS[i + 1], own[i]) end
+  if own[i] > 0 then ready[i] = no_further(tonumber(redis.call('GET', KEYS[i + 4]) or finish), horizon + own[i]) end
   total = total + left[i]
 end
-local given = {}
-while total > 0 do
+local function next_group()
   local best = nil
-  for i = 1, #left do
+  for i = 1, groups do
     if left[i] > 0 and (best == nil or ready[i] < ready[best]) then best = i end
   end
-  local slot = math.max(at, ready[best])
-  if slot >= finish then break end
-  given[#given + 1] = best - 1
-  given[#given + 1] = string.format('%.0f', slot)
-  left[best] = left[best] - 1
-  total = total - 1
-  at = slot + step
-  ready[best] = slot + own[best]
+  return best
 end
-redis.call('SET', KEYS[1], string.format('%.0f', at), 'EX', ttl)
-for i = 1, #left do
-  if own[i] > 0 then redis.call('SET', KEYS[i + 1], string.format('%.0f', ready[i]), 'EX', ttl) end
+local given, times = {}, {}
+local function give(group, slot)
+  times[#times + 1] = slot
+  given[#given + 1] = group - 1
+  given[#given + 1] = text(slot)
+  left[group] = left[group] - 1
+  total = total - 1
+  ready[group] = slot + own[group]
+end
+
+-- what is noted, and what came of it
+local since, again = nil, tonumber(redis.call('GET', KEYS[4]) or 0)
+local kept = {}
+for number in string.gmatch(redis.call('GET', KEYS[3]) or '', '%d+') do kept[#kept + 1] = tonumber(number) end
+if kept[1] then since = kept[1] end
+if kept[1] and not taken then step, quick, most = kept[2], kept[3], kept[4] end
+local function note(slot)
+  while redis.call('ZADD', noted, 'NX', text(slot), text(slot)) == 0 do slot = slot + 1 end
+  return slot
+end
+local unused, before = 0, math.max(now, ahead) - 1000000
+for i = 10 + 2 * groups, #ARGV, 2 do
+  local mark, late = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
+  if redis.call('ZREM', noted, ARGV[i]) == 1 then
+    if late >= 0 then note(mark + late) elseif in_place > 0 and mark > before then unused = unused + 1 end
+  end
+end
+redis.call('ZREMRANGEBYSCORE', noted, '-inf', text(now - 1000000))
+if redis.call('ZCARD', noted) == 0 then since = nil end
+
+-- in the place of unused ones
+ahead = last()
+while taken and unused > 0 and total > 0 do
+  local group, slot = next_group(), math.max(now, again)
+  if slot >= ahead or ready[group] > slot then break end
+  again = slot + in_place
+  unused = unused - 1
+  give(group, note(slot))
+end
+
+-- after all others
+local count = redis.call('ZCARD', noted)
+local from, to = math.max(0, count - most), count - most + total
+local known, placed = {}, #times
+if to >= 0 then known = redis.call('ZRANGE', noted, from, to) end
+local function first()
+  local rank = count + #times - placed - most
+  if rank < 0 then return at end
+  if rank < count then return math.max(at, tonumber(known[rank - from + 1]) + 1000000) end
+  return math.max(at, times[rank - count + placed + 1] + 1000000)
+end
+while total > 0 do
+  local group = next_group()
+  local slot = math.max(first(), ready[group])
+  if slot >= finish then break end
+  since = since or slot
+  at = slot + step
+  if slot >= since + 1000000 then at = slot + quick end
+  give(group, slot)
 end
 local wait = -1
-for i = 1, #left do
+for i = 1, groups do
   if left[i] > 0 then
-    local when = math.max(at, ready[i]) - horizon - now
+    local when = math.max(first(), ready[i]) - finish
     if wait < 0 or when < wait then wait = math.max(when, 0) end
   end
 end
-return string.format('%.0f %.0f ', now, wait) .. table.concat(given, ' ')
+
+local answer = text(now) .. ' ' .. text(wait) .. ' ' .. #times
+if not taken then return answer end
+keep(bucket, at)
+for i = 1, groups do
+  if own[i] > 0 then keep(KEYS[i + 4], ready[i]) end
+end
+if since then
+  local spacing = text(since) .. ' ' .. text(step) .. ' ' .. text(quick) .. ' ' .. text(most)
+  redis.call('SET', KEYS[3], spacing, 'EX', ttl)
+end
+keep(KEYS[4], again)
+for i = placed + 1, #times do note(times[i]) end
+redis.call('EXPIRE', noted, ttl)
+return answer .. ' ' .. table.concat(given, ' ')
 """
 
 
@@ -97,23 +181,34 @@ class RedisThrottle:
 
     async def room(self, line: str, calls_per_second: float) -> Room:
         if self._monotonic() - self._read_at > OFFSET_KEPT_FOR:
-            await self._read_clock(line)
-        asked = self._monotonic()
-        now, stored = (value.decode() for value in await self._ask(LOOK, [PREFIX + line], []))
-        self._compare_clocks(int(now) / 1e6, asked, self._monotonic())
-        bucket = int(stored) / 1e6 if stored else None
-        calls, retry_at = room(bucket, aimed(calls_per_second), int(now) / 1e6)
-        if bucket is None:
-            return Room(1, retry_at + self._offset)  # asking for one makes the bucket, a horizon ahead
-        return Room(calls, retry_at + self._offset)
+            await self._read_clock()
+        now, wait, calls = await self._asked("look", line, calls_per_second, [Want("room", MOST_ROOM)])
+        return Room(int(calls), now + wait)
 
-    async def reserve(self, line: str, calls_per_second: float, wants: Sequence[Want]) -> Reservation:
-        keys = [PREFIX + line, *(f"{PREFIX}{line}:{want.key}" for want in wants)]
-        asked = self._monotonic()
-        answer = await self._ask(SCRIPT, keys, _arguments(calls_per_second, wants))
-        return self._read([float(value) for value in answer.split()], asked, self._monotonic())
+    async def reserve(
+        self, line: str, calls_per_second: float, wants: Sequence[Want], corrections: Sequence[Correction] = ()
+    ) -> Reservation:
+        now, wait, _, *given = await self._asked("take", line, calls_per_second, wants, corrections)
+        pairs = zip(given[::2], given[1::2], strict=True)
+        starts = tuple(StartTime(int(want), at / SECOND + self._offset, int(at)) for want, at in pairs)
+        return Reservation(starts, None if wait < 0 else now + wait)
 
-    async def _ask(self, script: str, keys: Sequence[str], arguments: Sequence[int]) -> Any:
+    async def _asked(
+        self,
+        what: str,
+        line: str,
+        calls_per_second: float,
+        wants: Sequence[Want],
+        corrections: Sequence[Correction] = (),
+    ) -> list[float]:
+        """The script's answer, with its first two numbers in seconds: the monotonic time, and how long to wait."""
+        asked = self._monotonic()
+        answer = await self._ask(SCRIPT, *_asking(what, line, calls_per_second, wants, corrections))
+        now, wait, *more = (float(word) for word in answer.split())
+        self._compare_clocks(now / SECOND, asked, self._monotonic())
+        return [now / SECOND + self._offset, wait / SECOND, *more]
+
+    async def _ask(self, script: str, keys: Sequence[str] = (), arguments: Sequence[int | str] = ()) -> Any:
         """EVAL and not EVALSHA: after a flush the first EVALSHA is an error, upon which fakeredis 2.40 hangs up. Redis
         keeps the compiled script either way, and it is asked for only a few times a second."""
         try:
@@ -122,21 +217,14 @@ class RedisThrottle:
             reason = type(error).__name__
             raise OutOfReach(f"the pace cannot be asked for: the broker does not answer ({reason})") from None
 
-    def _read(self, answer: Sequence[float], asked: float, answered: float) -> Reservation:
-        now, wait, *given = answer
-        self._compare_clocks(now / 1e6, asked, answered)
-        slots = tuple((int(given[i]), given[i + 1] / 1e6 + self._offset) for i in range(0, len(given), 2))
-        retry_at = None if wait < 0 else now / 1e6 + self._offset + wait / 1e6
-        return Reservation(slots, retry_at)
-
-    async def _read_clock(self, line: str) -> None:
+    async def _read_clock(self) -> None:
         """A first answer comes over a connection that had to be made: one that is 40 ms late would put this worker's
         calls 20 ms beside everybody else's."""
         self._sharpness = float("inf")
         for _ in range(READINGS):
             asked = self._monotonic()
-            now = (await self._ask(LOOK, [PREFIX + line], []))[0]
-            self._compare_clocks(int(now) / 1e6, asked, self._monotonic())
+            now = int(await self._ask(TIME))
+            self._compare_clocks(now / SECOND, asked, self._monotonic())
 
     def _compare_clocks(self, redis_now: float, asked: float, answered: float) -> None:
         """Keep the reading with the shortest round trip: a slow answer says little about when the script ran. One that
@@ -148,8 +236,17 @@ class RedisThrottle:
             self._sharpness, self._read_at = round_trip, answered
 
 
-def _arguments(calls_per_second: float, wants: Sequence[Want]) -> list[int]:
-    arguments = [round(HORIZON * 1e6), KEPT_FOR, round(1e6 / aimed(calls_per_second))]
+def _asking(
+    what: str, line: str, calls_per_second: float, wants: Sequence[Want], corrections: Sequence[Correction] = ()
+) -> tuple[list[str], list[int | str]]:
+    """The script's keys and arguments."""
+    books = PREFIX + line
+    keys = [books, *(f"{books}:{name}" for name in ("given", "spacing", "again", *(want.key for want in wants)))]
+    apart = spacing(calls_per_second)
+    arguments: list[int | str] = [what, round(HORIZON * SECOND), KEPT_FOR]
+    arguments += [apart.opening, apart.step, apart.quick, apart.in_place or 0, apart.most, len(wants)]
     for want in wants:
-        arguments += [want.count, round(1e6 / aimed(want.limit)) if want.limit else 0]
-    return arguments
+        arguments += [want.count, spacing(want.limit).step if want.limit else 0]
+    for mark, late in corrections:
+        arguments += [mark, -1 if late is None else late]
+    return keys, arguments

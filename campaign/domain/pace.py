@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,14 +14,29 @@ class Want:
     limit: float | None = None
 
 
+class StartTime(NamedTuple):
+    """``want`` is the index of the want that it is for, ``at`` the monotonic second at which to send. ``mark`` is its
+    name with the throttle."""
+
+    want: int
+    at: float
+    mark: int
+
+
+class Correction(NamedTuple):
+    """What came of a start time, by its mark: the call left so many microseconds ``late``, or (None) nothing was sent
+    at it nor will be."""
+
+    mark: int
+    late: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """``slots`` are (index of the want, monotonic second at which to send), in order of time.
+    """``starts`` are in order of time. ``retry_at`` is the monotonic second from which asking again may give more; None
+    where all was given."""
 
-    ``retry_at`` is the monotonic second from which asking again may give more; None where all was given.
-    """
-
-    slots: tuple[tuple[int, float], ...]
+    starts: tuple[StartTime, ...]
     retry_at: float | None = None
 
 
@@ -38,9 +53,13 @@ class Throttle(Protocol):
         """How much is worth claiming. Takes nothing, so another worker may be quicker. Raises OutOfReach."""
         ...
 
-    async def reserve(self, line: str, calls_per_second: float, wants: Sequence[Want]) -> Reservation:
-        """Start times no nearer to any other of the line's, on any machine, than its pace allows.
+    async def reserve(
+        self, line: str, calls_per_second: float, wants: Sequence[Want], corrections: Sequence[Correction] = ()
+    ) -> Reservation:
+        """Start times with which no sliding second of the line, over all machines, holds more than it may.
 
-        Raises OutOfReach where the shared clock cannot be asked; then nothing may be sent.
+        ``corrections`` are about start times given earlier. Where an unused one is told of within a second, another
+        may come in its place, at once. Raises OutOfReach where the shared clock cannot be asked; then nothing may be
+        sent.
         """
         ...

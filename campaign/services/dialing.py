@@ -7,7 +7,7 @@ leaves when). Everything here may be killed between any two lines: see docs/arch
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,10 +15,10 @@ from campaign.domain.calls import OutboundCall
 from campaign.domain.errors import OutOfReach
 from campaign.domain.failpoints import reach
 from campaign.domain.line import Line
-from campaign.domain.pace import Want
+from campaign.domain.pace import Correction, Reservation, StartTime, Want
 from campaign.domain.verdicts import Verdict, unconfirmed
 from campaign.policies.events import Answered, GivenBack
-from campaign.policies.pacing import HORIZON, lateness_allowed, too_late
+from campaign.policies.pacing import HORIZON, SECOND, lateness_allowed, too_late
 from campaign.services.claiming import Claim, ClaimedCall, Wish, claim, confirm
 from campaign.services.outside import Outside
 
@@ -74,7 +74,6 @@ class Dialer:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _in_air: int = 0
     _leaving: int = 0
-    _owed: deque[float] = field(default_factory=deque)
     _runs: int = 0
     _one_run: asyncio.Lock = field(default_factory=asyncio.Lock)
     _turn: int = 0
@@ -82,6 +81,8 @@ class Dialer:
     _behind: bool = False
     _stride: int = BATCH
     _missed: int = 0
+    _corrections: list[Correction] = field(default_factory=list)
+    _asking_again: bool = False
 
     async def run(self, seconds: float) -> None:
         """Dial for at most ``seconds``; returns sooner when nothing is due. A run that comes while another is under way
@@ -176,24 +177,41 @@ class Dialer:
 
     async def _give_start_times(self) -> float:
         """Give held calls their start times; returns the monotonic second at which to look again."""
-        groups: dict[int, deque[_Held]] = {}
         # Taken out: calls that miss their start time come back to it while we wait for the answer.
-        for held in [self._held.popleft() for _ in range(self._length_of_stride())]:
-            groups.setdefault(held.call.campaign_id, deque()).append(held)
+        groups = _by_campaign([self._held.popleft() for _ in range(self._length_of_stride())])
+        got = await self._reserve(groups)
+        self._rest(groups, got.retry_at)
+        self._hold_again(groups.values())
+        # All given. A turn later that much has come up again; not at the last start time, when the next ones are here.
+        return self._next_turn(got.retry_at or (got.starts[-1].at - HORIZON + TURN if got.starts else 0.0))
+
+    async def _reserve(self, groups: Mapping[int, deque[_Held]]) -> Reservation:
+        """Calls leave their group with the start times they get. Raises OutOfReach, with all of them held again."""
         wants = [_want(campaign, members) for campaign, members in groups.items()]
         queues = list(groups.values())
+        corrections, self._corrections = self._corrections, []
         try:
-            reservation = await self.outside.throttle.reserve(self.line.name, self._pace, wants)
+            answer = await self.outside.throttle.reserve(self.line.name, self._pace, wants, corrections)
         except BaseException:
             self._hold_again(queues)
             raise
-        timed = [(at, queues[index].popleft()) for index, at in reservation.slots]
-        for window in _windows(timed):
+        for window in _windows([(start, queues[start.want].popleft()) for start in answer.starts]):
             self._start(self._leave(window))
-        self._rest(groups, reservation.retry_at)
-        self._hold_again(queues)
-        # All given. A turn later that much has come up again; not at the last start time, when the next ones are here.
-        return self._next_turn(reservation.retry_at or (timed[-1][0] - HORIZON + TURN if timed else 0.0))
+        return answer
+
+    async def _ask_again(self) -> None:
+        """For calls that have just missed their start times: told at once, others may come in their place."""
+        self._asking_again = False
+        groups = _by_campaign([held for held in self._held if held.committed is not None])
+        self._held = deque(held for held in self._held if held.committed is None)
+        try:
+            await self._reserve(groups)
+        except OutOfReach as error:
+            log.warning("line %s: %s", self.line.name, error)
+        else:
+            self._hold_again(groups.values())
+        if self._runs == 0:
+            self._give_back_all("its start time was missed")
 
     def _length_of_stride(self) -> int:
         """For how many calls to ask at once: those that miss their start time ask again and again, so where the line is
@@ -211,10 +229,9 @@ class Dialer:
         fresh = [held for held in self._held if held.committed is None]
         some = min(AHEAD * self._stride, BATCH) if len(ready) < self._stride else 0
         self._held = deque([*ready, *fresh[some:]])
-        going = await self._confirmed([(0.0, held) for held in fresh[:some]])
-        self._held.extendleft(held for _, held in reversed(going))
+        self._held.extendleft(reversed(await self._confirmed(fresh[:some])))
 
-    def _hold_again(self, queues: Sequence[deque[_Held]]) -> None:
+    def _hold_again(self, queues: Iterable[deque[_Held]]) -> None:
         for queue in queues:
             self._held.extend(queue)
 
@@ -230,49 +247,62 @@ class Dialer:
 
     # --- leaving
 
-    async def _leave(self, window: Sequence[tuple[float, _Held]]) -> None:
+    async def _leave(self, window: Sequence[tuple[StartTime, _Held]]) -> None:
         self._leaving += len(window)
         try:
-            await self._sleep_until(window[0][0] - LEAD)
-            for at, held in await self._confirmed(window):
-                self._leaving += 1
-                self._start(self._leave_at(at, held))
+            await self._sleep_until(window[0][0].at - LEAD)
+            going = {held.call.attempt_id: held for held in await self._confirmed([held for _, held in window])}
+            for start, held in window:
+                if held.call.attempt_id in going:
+                    self._leaving += 1
+                    self._start(self._leave_at(start, going[held.call.attempt_id]))
+                else:
+                    self._corrections.append(Correction(start.mark))
         finally:
             self._leaving -= len(window)
 
-    async def _leave_at(self, at: float, held: _Held) -> None:
+    async def _leave_at(self, start: StartTime, held: _Held) -> None:
         # Between the look at the clock and the wire nothing is waited for.
-        await self._sleep_until(at)
+        await self._sleep_until(start.at)
         self._leaving -= 1
         now = self.outside.clock.monotonic()
-        if now <= at + lateness_allowed(self._pace) and not self._make_good(now):
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self._left, at)  # one turn of the loop to write, and we know when it left
-            await self._send(held)
+        if now > start.at + lateness_allowed(self._pace):
+            self._miss(start, held)
             return
-        self._held.append(held)  # its moment has passed: it asks for another
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._left, start)  # one turn of the loop to write, and we know when it left
+        await self._send(held)
+
+    def _miss(self, start: StartTime, held: _Held) -> None:
+        """Its moment has passed: it asks for another."""
+        self._corrections.append(Correction(start.mark))
+        self._held.append(held)
         self._missed += 1
         if self._runs == 0:
             self._give_back_all("its start time was missed")
+        elif not self._behind and not self._asking_again:
+            self._asking_again = True
+            self._start(self._ask_again())  # in the loop's next turn: all that were missed in this one ask together
 
-    async def _confirmed(self, window: Sequence[tuple[float, _Held]]) -> list[tuple[float, _Held]]:
+    async def _confirmed(self, some: Sequence[_Held]) -> list[_Held]:
+        """Those of ``some`` whose `sending` is committed: they may be sent."""
         outside = self.outside
         # Before the commit: a freeze while it runs must use up the budget, too.
         asked = (outside.clock.monotonic(), outside.clock.now())
-        fresh = [held.call for _, held in window if held.committed is None]
+        fresh = [held.call for held in some if held.committed is None]
         try:
             lease = outside.rules[self.line.name].lease
             knowing = (outside.rules, outside.erasure_key, outside.memory)
             going = await outside.in_thread(confirm, outside.store, self.line, fresh, lease, *knowing) if fresh else []
         except Exception as error:  # the commit is not known to have happened, or not to all: then nothing may be sent
             log.warning("line %s: `sending` was not committed and told (%s)", self.line.name, type(error).__name__)
-            for _, held in window:
+            for held in some:
                 self._give_back(held, "the commit of `sending` was not confirmed")
             return []
         ids = {call.attempt_id for call in going}
         return [
-            (at, held if held.committed is not None else _Held(held.call, asked))
-            for at, held in window
+            held if held.committed is not None else _Held(held.call, asked)
+            for held in some
             if held.committed is not None or held.call.attempt_id in ids
         ]
 
@@ -304,17 +334,10 @@ class Dialer:
         clock = self.outside.clock
         return max(clock.monotonic() - held.committed[0], clock.now() - held.committed[1]) > BUDGET
 
-    def _left(self, at: float) -> None:
-        now = self.outside.clock.monotonic()
-        if now > at + too_late(self._pace):
-            self._owed.append(now + 1.0)
-
-    def _make_good(self, now: float) -> bool:
-        """Whether this start time is left out for a call that left too late within the second before it."""
-        while self._owed:
-            if now < self._owed.popleft():
-                return True
-        return False
+    def _left(self, start: StartTime) -> None:
+        late = self.outside.clock.monotonic() - start.at
+        if late > too_late(self._pace):
+            self._corrections.append(Correction(start.mark, round(late * SECOND)))
 
     # --- giving back, tasks, time
 
@@ -336,15 +359,22 @@ class Dialer:
             await asyncio.sleep(wait)
 
 
+def _by_campaign(some: Iterable[_Held]) -> dict[int, deque[_Held]]:
+    groups: dict[int, deque[_Held]] = {}
+    for held in some:
+        groups.setdefault(held.call.campaign_id, deque()).append(held)
+    return groups
+
+
 def _want(campaign: int, members: Sequence[_Held]) -> Want:
     return Want(f"campaign:{campaign}", len(members), members[0].call.pace_limit)
 
 
-def _windows(timed: Sequence[tuple[float, _Held]]) -> list[list[tuple[float, _Held]]]:
+def _windows(timed: Sequence[tuple[StartTime, _Held]]) -> list[list[tuple[StartTime, _Held]]]:
     """Cut into stretches of at most WINDOW seconds."""
-    windows: list[list[tuple[float, _Held]]] = []
-    for at, held in timed:
-        if not windows or at - windows[-1][0][0] > WINDOW:
+    windows: list[list[tuple[StartTime, _Held]]] = []
+    for start, held in timed:
+        if not windows or start.at - windows[-1][0][0].at > WINDOW:
             windows.append([])
-        windows[-1].append((at, held))
+        windows[-1].append((start, held))
     return windows

@@ -68,8 +68,8 @@ class Tracker:
         throttle, clock = self.outside.throttle, self.outside.clock
         while True:
             given = await throttle.reserve(f"{self.line.name}:polls", limit, [Want("polls", 1)])
-            if given.slots:
-                await asyncio.sleep(max(0.0, given.slots[0][1] - clock.monotonic()))
+            if given.starts:
+                await asyncio.sleep(max(0.0, given.starts[0].at - clock.monotonic()))
                 return
             await asyncio.sleep(max(0.01, (given.retry_at or 0.0) - clock.monotonic()))
 

@@ -1,13 +1,18 @@
 """Dialling against a real database: who is rung, when, and what every answer leaves behind."""
 
 import asyncio
+import time
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, update
 
+from campaign.domain.calls import OutboundCall
+from campaign.domain.pace import Correction, Reservation, StartTime, Want
 from campaign.domain.plan import Caps, OnUnknown, Pace, Plan
 from campaign.domain.states import AttemptState, CampaignState, LineState, TargetState
 from campaign.domain.verdicts import (
@@ -25,13 +30,13 @@ from campaign.domain.verdicts import (
     unconfirmed,
 )
 from campaign.policies.looking import LookRules
-from campaign.policies.pacing import too_late
+from campaign.policies.pacing import SECOND
 from campaign.services.dialing import Dialer
 from campaign.services.sweeping import sweep
-from campaign.storage.engine import Store, open_store
+from campaign.storage.engine import Store
 from campaign.storage.schema import attempts, campaigns, do_not_call, events, lines, targets
 from tests.clock import FakeClock
-from tests.engine import LINE, ScriptedProvider, add_campaign, dial_once, numbers, outside
+from tests.engine import LINE, LocalThrottle, ScriptedProvider, add_campaign, dial_once, numbers, outside
 
 
 def rows(store: Store, table: Any) -> list[Any]:
@@ -287,18 +292,49 @@ def test_doubts_and_conflicts_leave_an_event_without_the_number(store: Store) ->
     assert A not in str([event.detail for event in found])
 
 
-def test_a_call_that_left_too_late_is_made_good_by_leaving_out_a_start_time(sqlite_url: str, clock: FakeClock) -> None:
-    # Given a line of twenty calls a second
-    store = open_store(sqlite_url)
-    line = LINE.model_copy(update={"calls_per_second": 20.0})
-    dialer = Dialer(line, ScriptedProvider(), outside(store, clock=clock), _pace=20.0)
-    # When one call leaves as late as may be, and one later
-    dialer._left(clock.monotonic() - too_late(20.0) + 0.001)
-    assert not dialer._make_good(clock.monotonic())
-    dialer._left(clock.monotonic() - too_late(20.0) - 0.001)
-    # Then one start time is left out for it, within a second or never
-    assert dialer._make_good(clock.monotonic() + 0.9)
-    assert not dialer._make_good(clock.monotonic() + 0.95)
-    dialer._left(clock.monotonic() - 1.0)
-    assert not dialer._make_good(clock.monotonic() + 1.1)
-    store.close()
+class Remembering(LocalThrottle):
+    """Remembers what it was told came of its start times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: dict[int, int | None] = {}
+        self.given: list[StartTime] = []
+
+    async def reserve(
+        self, line: str, calls_per_second: float, wants: Sequence[Want], corrections: Sequence[Correction] = ()
+    ) -> Reservation:
+        self.told.update(corrections)
+        got = await super().reserve(line, calls_per_second, wants, corrections)
+        self.given += got.starts
+        return got
+
+
+class HeldUp(ScriptedProvider):
+    """Its process is held up for a while between its first look at the clock and the wire."""
+
+    async def originate(self, call: OutboundCall) -> Verdict:
+        if len(self.rung) == 30:
+            time.sleep(0.1)
+        return await super().originate(call)
+
+
+def test_what_left_too_late_or_not_at_all_is_told_and_who_missed_a_start_time_gets_another_at_once(
+    store: Store,
+) -> None:
+    # Given a line of 200 calls a second, and a process that is held up for a tenth of one
+    add_campaign(store, numbers(120))
+    line = LINE.model_copy(update={"calls_per_second": 200.0})
+    throttle, provider = Remembering(), HeldUp()
+    # When the line is dialled
+    asyncio.run(dial_once(Dialer(line, provider, outside(store, throttle=throttle)), 3.0))
+    # Then a call that left late is told with how late it was, and those whose moment had passed as unused
+    late = [late for late in throttle.told.values() if late is not None]
+    assert max(late) >= 0.1 * SECOND
+    unused = [start for start in throttle.given if throttle.told.get(start.mark, 0) is None]
+    assert len(unused) >= 10
+    # And others came in their place, before those that had been given out already; nobody was rung twice
+    furthest = list(accumulate((start.at for start in throttle.given), max))
+    in_place = [start for start, last in zip(throttle.given, furthest, strict=True) if start.at < last]
+    assert len(in_place) >= 5
+    assert Counter(phone for _, phone in provider.rung) == Counter(numbers(120))
+    assert most_in_a_second([at for at, _ in provider.rung]) <= 200

@@ -22,7 +22,7 @@ from campaign.policies.events import (
 )
 from campaign.policies.gates import PASS, Facts, Gate, gate
 from campaign.policies.looking import LookRules
-from campaign.policies.pacing import Grant
+from campaign.policies.reserving import Books, Grant
 from tests.simulation.clockwork import Machine
 from tests.simulation.database import AttemptRow
 from tests.simulation.protocol import BUDGET, Hand, Happened, Protocol
@@ -267,10 +267,10 @@ class InFlightOutsideTheLock(Protocol):
 
 
 class OwnPacePerClaim(Protocol):
-    """Every reservation starts from an empty bucket."""
+    """Every reservation starts from empty books."""
 
     def reserve(self, line: str, wants: Sequence[Want]) -> Grant:
-        self.buckets[line] = dict.fromkeys([line, *(want.key for want in wants)], self.clock.now)
+        self.books[line] = Books(dict.fromkeys([line, *(want.key for want in wants)], self.microseconds()))
         return super().reserve(line, wants)
 
 

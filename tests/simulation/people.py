@@ -160,7 +160,7 @@ class People:
         self.world.seen["opt-outs"] += 1
 
     def _flush_redis(self) -> None:
-        self.protocol.buckets.clear()
+        self.protocol.books.clear()
         self.world.oracle.flushes.append(self.clock.now)
         self.world.seen["flushes"] += 1
 

@@ -13,7 +13,7 @@ from campaign.domain.pace import Want
 from campaign.domain.plan import Plan
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
-from campaign.policies import doubts, lifecycle, pacing
+from campaign.policies import doubts, lifecycle, pacing, reserving
 from campaign.policies.endings import skipped, waiting
 from campaign.policies.events import Event, GivenBack, LeaseRanOut, ProvedByConflict, Reported, Step, TimeRanOut
 from campaign.policies.gates import DAY, Facts, Gate, Pass, Skip, Wait, gate
@@ -51,7 +51,7 @@ class Protocol:
         self.database = database
         self.rules = rules
         self.oracle = oracle
-        self.buckets: dict[str, dict[str, float]] = {}
+        self.books: dict[str, reserving.Books] = {}
         self.margin = AT_ONCE  # seconds for which the lines may hold a call before it rings
 
     # --- decisions, each a seam for a mutant
@@ -351,12 +351,14 @@ class Protocol:
 
     # --- pace
 
-    def reserve(self, line: str, wants: Sequence[Want]) -> pacing.Grant:
-        rate = pacing.aimed(self.database.lines[line].rate * self.database.lines[line].health.pace_factor)
-        limited = [replace(w, limit=pacing.aimed(w.limit)) if w.limit else w for w in wants]
-        grant = pacing.reserve(self.buckets.get(line, {}), line, rate, limited, self.clock.now)
-        self.buckets[line] = grant.buckets
+    def reserve(self, line: str, wants: Sequence[Want]) -> reserving.Grant:
+        limit = self.database.lines[line].rate * self.database.lines[line].health.pace_factor
+        grant = reserving.reserve(self.books.get(line, reserving.Books()), line, limit, wants, self.microseconds())
+        self.books[line] = grant.books
         return grant
+
+    def microseconds(self) -> int:
+        return round(self.clock.now * pacing.SECOND)
 
     def start_is_missed(self, line: str, at: float, now: float) -> bool:
         return now > at + pacing.lateness_allowed(self.database.lines[line].rate)

@@ -7,7 +7,7 @@ from campaign.domain.pace import Want
 from campaign.domain.states import AttemptState
 from campaign.domain.verdicts import VerdictKind
 from campaign.policies.events import Answered, GivenBack, Looked, Reported
-from campaign.policies.pacing import HORIZON
+from campaign.policies.pacing import HORIZON, SECOND
 from tests.simulation.clockwork import Machine, Steps
 from tests.simulation.database import AttemptRow, Away, InboxRow, IndexRefused
 from tests.simulation.oracle import Violation
@@ -74,13 +74,13 @@ class Workers:
         wants = [Want(f"c{n}", len(g), g[0].row.campaign.plan.pace.calls_per_second) for n, g in groups.items()]
         queues = list(groups.values())
         grant = self.protocol.reserve(line, wants)
-        timed = [(at, queues[index].pop(0)) for index, at in grant.times]
+        timed = [(at / SECOND, queues[index].pop(0)) for index, at in grant.times]
         held[:] = [hand for queue in queues for hand in queue]
         for window in _windows(timed):
             self.world.spawn(machine, self._leave(machine, line, window))
         now = self.clock.now
         if grant.retry_at is not None:
-            return min(max(grant.retry_at, now + 0.001), now + HORIZON)
+            return min(max(grant.retry_at / SECOND, now + 0.001), now + HORIZON)
         return max(timed[-1][0] - LEAD if timed else now + LINGER, now + 0.001)
 
     def _leave(self, machine: Machine, line: str, window: Timed) -> Steps:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Sequence
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -13,11 +14,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from campaign.domain.errors import OutOfReach
-from campaign.domain.pace import Reservation, Want
-from campaign.policies.pacing import HORIZON, aimed, reserve
-from workers.throttle import PREFIX, SCRIPT, RedisThrottle, _arguments
+from campaign.domain.pace import Correction, Reservation, Want
+from campaign.policies.pacing import HORIZON, SECOND, spacing
+from campaign.policies.reserving import Books, reserve
+from workers.throttle import SCRIPT, RedisThrottle, _asking
 
-TOLD_TIME = "local clock = {'0', ARGV[#ARGV]}"
+TOLD_TIME = "local clock = {'0', KEYS[#KEYS]}"
 
 
 def asked(url: str, work: Callable[[Redis], Awaitable[object]]) -> object:
@@ -38,7 +40,7 @@ async def take(throttle: RedisThrottle, rate: float, until: float, wants: Sequen
     times: list[float] = []
     while time.monotonic() < until:
         given_: Reservation = await throttle.reserve("line", rate, wants)
-        times += [at for _, at in given_.slots]
+        times += [start.at for start in given_.starts]
         await asyncio.sleep(0.01)
     return times
 
@@ -70,22 +72,22 @@ def test_a_flush_costs_a_pause_and_no_burst(clean_redis_url: str) -> None:
         throttle = RedisThrottle(client)
         wants = [Want("campaign:1", 1000)]
         await throttle.reserve("line", 100.0, wants)
-        await asyncio.sleep(HORIZON + 0.05)
+        await asyncio.sleep(spacing(100.0).opening / SECOND)
         # Given start times that were given out up to a horizon ahead
         before = await throttle.reserve("line", 100.0, wants)
         # When Redis forgets everything
         await client.flushall()
         at_once = await throttle.reserve("line", 100.0, wants)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(spacing(100.0).opening / SECOND - HORIZON + 0.05)
         return before, at_once, await throttle.reserve("line", 100.0, wants)
 
     answers = asked(clean_redis_url, work)
     assert isinstance(answers, tuple)
     before, at_once, after = answers
-    # Then the first new start time lies after the last old one
-    assert len(before.slots) > 10
-    assert at_once.slots == ()
-    assert after.slots[0][1] > before.slots[-1][1]
+    # Then the first new start time lies a second after the last old one
+    assert len(before.starts) > 10
+    assert at_once.starts == ()
+    assert after.starts[0].at > before.starts[-1].at + 1.0
 
 
 def test_no_redis_is_no_call() -> None:
@@ -97,14 +99,60 @@ def test_no_redis_is_no_call() -> None:
         asyncio.run(work())
 
 
-WANTS = st.lists(st.tuples(st.integers(0, 30), st.none() | st.floats(0.5, 200.0)), min_size=1, max_size=4)
-STEPS = st.lists(st.tuples(st.integers(0, 2000), WANTS, st.floats(1.0, 500.0)), min_size=1, max_size=6)
+def test_others_come_in_the_place_of_unused_start_times(clean_redis_url: str) -> None:
+    async def work(client: Redis) -> tuple[Reservation, Reservation]:
+        throttle, wants = RedisThrottle(client), [Want("campaign:1", 1000)]
+        for _ in range(40):
+            await throttle.reserve("line", 500.0, wants)
+            await asyncio.sleep(0.05)
+        # Given a full line of which a worker cannot use what it was just given, When it says so
+        last = await throttle.reserve("line", 500.0, wants)
+        return last, await throttle.reserve("line", 500.0, wants, [Correction(start.mark) for start in last.starts])
+
+    answer = asked(clean_redis_url, work)
+    assert isinstance(answer, tuple)
+    last, told = answer
+    # Then it gets as many others, which begin at once, between those that everybody else was given
+    assert len(last.starts) >= 10
+    sooner = [start for start in told.starts if start.at < last.starts[0].at]
+    assert len(sooner) == len(last.starts)
+    assert sooner[0].at < last.starts[0].at - HORIZON / 2
 
 
-@settings(max_examples=60)
-@given(steps=STEPS)
+def test_a_look_says_what_taking_would_give_whatever_limit_the_looker_believes_in(clean_redis_url: str) -> None:
+    async def work(client: Redis) -> list[tuple[int, int]]:
+        taker, looker = RedisThrottle(client), RedisThrottle(client)
+        seen = []
+        for _ in range(12):
+            room = await looker.room("line", 1.0)
+            starts = (await taker.reserve("line", 500.0, [Want("campaign:1", 1000)])).starts
+            seen.append((room.calls, len(starts)))
+            await asyncio.sleep(0.2)
+        return seen
+
+    seen = asked(clean_redis_url, work)
+    assert isinstance(seen, list)
+    # Then a new line has one, which opens its books, and later a look is right but for the time between the two
+    assert seen[0] == (1, 0)
+    assert seen[-1][0] > 50
+    assert all(0 <= taken - looked <= 20 for looked, taken in seen[1:])
+
+
+@st.composite
+def asking(draw: st.DrawFn) -> tuple[int, float, list[Want], float]:
+    """Microseconds since the last asking, the line's limit, the wants, and the share of the last answer given back."""
+    wants = [
+        Want(f"campaign:{i}", draw(st.integers(0, 150)), draw(st.none() | st.floats(0.5, 200.0)))
+        for i in range(draw(st.integers(1, 3)))
+    ]
+    limit = draw(st.sampled_from([1.0, 40.0, 100.0, 102.6, 500.0]) | st.floats(1.0, 1500.0))
+    return draw(st.integers(0, 700_000)), limit, wants, draw(st.sampled_from([0.0, 0.0, 0.2, 1.0]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps=st.lists(asking(), min_size=1, max_size=12), one_limit=st.booleans(), seed=st.integers(0, 99))
 def test_the_script_and_its_pure_twin_agree(
-    redis_url: str, steps: list[tuple[int, list[tuple[int, float | None]], float]]
+    redis_url: str, steps: list[tuple[int, float, list[Want], float]], one_limit: bool, seed: int
 ) -> None:
     told = SCRIPT.replace("local clock = redis.call('TIME')", TOLD_TIME)
     assert told != SCRIPT
@@ -112,20 +160,24 @@ def test_the_script_and_its_pure_twin_agree(
     async def work(client: Redis) -> None:
         await client.flushall()
         run = client.register_script(told)
-        buckets: dict[str, float] = {}
-        now = 1_000.0
-        for passed, shape, rate in steps:
-            now += passed / 1000
-            wants = [Want(f"campaign:{i}", count, limit) for i, (count, limit) in enumerate(shape)]
-            # When both are asked the same at the same time
-            keys = [PREFIX + "line", *(f"{PREFIX}line:{want.key}" for want in wants)]
-            answer = (await run(keys=keys, args=[*_arguments(rate, wants), round(now * 1e6)])).split()
-            exact = [Want(w.key, w.count, aimed(w.limit) if w.limit else None) for w in wants]
-            grant = reserve(buckets, "line", aimed(rate), exact, now)
-            buckets = grant.buckets
-            # Then they give the same groups the same times, to the microseconds that rounding costs
-            if any(1e-9 < abs(free - now - HORIZON) < 1e-4 for free in buckets.values()):
-                return  # on the very edge of the horizon rounding may decide either way
-            assert [float(x) / 1e6 for x in answer[3::2]] == pytest.approx([at for _, at in grant.times], abs=1e-4)
+        books, now, random = Books(), 1_795_000_060 * SECOND, Random(seed)
+        last: list[int] = []
+        for passed, drawn, wants, share in steps:
+            now += passed
+            limit = steps[0][1] if one_limit else drawn
+            told_of = [
+                Correction(at, random.choice((None, 0, 7, max(0, now - at)))) for at in last if random.random() < share
+            ]
+            # When both are asked the same at the same time, by somebody who looks first
+            keys, arguments = _asking("look", "line", limit, wants)
+            await run(keys=[*keys, str(now)], args=arguments)
+            keys, arguments = _asking("take", "line", limit, wants, told_of)
+            answer = [int(word) for word in (await run(keys=[*keys, str(now)], args=arguments)).split()]
+            grant = reserve(books, "line", limit, wants, now, told_of)
+            books = grant.books
+            # Then they give the same groups the same times, and name the same time to ask again
+            last = answer[4::2]
+            assert list(zip(answer[3::2], last, strict=True)) == list(grant.times)
+            assert answer[1] == (-1 if grant.retry_at is None else grant.retry_at - now)
 
     asked(redis_url, work)
