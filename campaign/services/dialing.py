@@ -186,7 +186,8 @@ class Dialer:
         return self._next_turn(got.retry_at or (got.starts[-1].at - HORIZON + TURN if got.starts else 0.0))
 
     async def _reserve(self, groups: Mapping[int, deque[_Held]]) -> Reservation:
-        """Calls leave their group with the start times they get. Raises OutOfReach, with all of them held again."""
+        """Calls leave their group with the start times they get. Raises OutOfReach, with all of them held again and
+        what came of earlier start times kept: to be told twice does no harm."""
         wants = [_want(campaign, members) for campaign, members in groups.items()]
         queues = list(groups.values())
         corrections, self._corrections = self._corrections, []
@@ -194,6 +195,7 @@ class Dialer:
             answer = await self.outside.throttle.reserve(self.line.name, self._pace, wants, corrections)
         except BaseException:
             self._hold_again(queues)
+            self._corrections += corrections
             raise
         for window in _windows([(start, queues[start.want].popleft()) for start in answer.starts]):
             self._start(self._leave(window))

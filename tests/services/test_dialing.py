@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from campaign.domain.calls import OutboundCall
+from campaign.domain.errors import OutOfReach
 from campaign.domain.pace import Correction, Reservation, StartTime, Want
 from campaign.domain.plan import Caps, OnUnknown, Pace, Plan
 from campaign.domain.states import AttemptState, CampaignState, LineState, TargetState
@@ -309,6 +310,21 @@ class Remembering(LocalThrottle):
         return got
 
 
+class Unanswered(Remembering):
+    """Takes its books' first correction, whose answer is lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lost: dict[int, int | None] = {}
+
+    async def reserve(self, *asked: Any) -> Reservation:
+        got = await super().reserve(*asked)
+        if self.told and not self.lost:
+            self.lost, self.told = self.told, {}
+            raise OutOfReach("the connection was cut")
+        return got
+
+
 class HeldUp(ScriptedProvider):
     """Its process is held up for a while between its first look at the clock and the wire."""
 
@@ -338,3 +354,22 @@ def test_what_left_too_late_or_not_at_all_is_told_and_who_missed_a_start_time_ge
     assert len(in_place) >= 5
     assert Counter(phone for _, phone in provider.rung) == Counter(numbers(120))
     assert most_in_a_second([at for at, _ in provider.rung]) <= 200
+
+
+def test_what_came_of_start_times_is_told_again_where_nobody_answered(store: Store) -> None:
+    # Given calls that leave late, and a throttle that is lost while it is told so
+    add_campaign(store, numbers(120))
+    line = LINE.model_copy(update={"calls_per_second": 200.0})
+    throttle, provider = Unanswered(), HeldUp()
+    dialer = Dialer(line, provider, outside(store, throttle=throttle))
+    # When the line is dialled, and again
+    asyncio.run(dial_twice(dialer))
+    # Then it has been told, and nobody was rung twice
+    assert throttle.lost
+    assert throttle.lost.items() <= throttle.told.items()
+    assert Counter(phone for _, phone in provider.rung) == Counter(numbers(120))
+
+
+async def dial_twice(dialer: Dialer) -> None:
+    await dial_once(dialer, 3.0)
+    await dial_once(dialer, 3.0)
