@@ -5,10 +5,10 @@ crossed out as workers tell what came of them. So it is known how many calls eac
 a quick line makes up for start times that nobody asked for or that were not used:
 
 * The next ones come closer while the second before them holds fewer than it may.
-* Who tells of an unused one gets another in its place, at once. That is later than the unused one and, as long as less
-  than a second lies between the unused one and the last that was given, it lies in no second that is full already: one
-  that held the unused one holds it instead, and one that begins later goes on beyond the last, where what is given out
-  next will be counted against it.
+* Who tells of an unused one gets another in its place, between those that were given. That is later than the unused
+  one and, as long as less than a second lies between the unused one and the last that was given, it lies in no second
+  that is full already: one that held the unused one holds it instead, and one that begins later goes on beyond the
+  last, where what is given out next will be counted against it.
 """
 
 from bisect import insort

@@ -41,6 +41,10 @@ whichever process: seldom and many, since a claim costs the same for one call as
 
 LINGER = 0.2
 
+GATHER = 0.05
+"""Seconds for which calls that miss their start times are gathered before they ask for others: who misses some is short
+of time, and each asking takes more of it."""
+
 AHEAD = 8
 """Where the line is quicker than this process: strides of calls that one commit of `sending` covers. A stride is what
 leaves within the lateness allowed, some 20 ms, so a kill still leaves less than a quarter second in doubt."""
@@ -202,7 +206,8 @@ class Dialer:
         return answer
 
     async def _ask_again(self) -> None:
-        """For calls that have just missed their start times: told at once, others may come in their place."""
+        """For calls that have just missed their start times: told soon, others may come in their place."""
+        await asyncio.sleep(GATHER)
         self._asking_again = False
         groups = _by_campaign([held for held in self._held if held.committed is not None])
         self._held = deque(held for held in self._held if held.committed is None)
@@ -284,7 +289,7 @@ class Dialer:
             self._give_back_all("its start time was missed")
         elif not self._behind and not self._asking_again:
             self._asking_again = True
-            self._start(self._ask_again())  # in the loop's next turn: all that were missed in this one ask together
+            self._start(self._ask_again())
 
     async def _confirmed(self, some: Sequence[_Held]) -> list[_Held]:
         """Those of ``some`` whose `sending` is committed: they may be sent."""

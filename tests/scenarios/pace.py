@@ -56,6 +56,10 @@ class Figures:
         )
 
 
+AFTERWARDS = {"first_after": "3s", "every": "1s", "at_most_every": "5s", "give_up_after": "10m"}
+"""Results are asked for when a call is likely to have ended, as a line should be set up. Where each call is asked for
+thrice, two processors have more to do with that than with dialling."""
+
 HEADER = "processes  limit  calls  seconds  most  reached  skipped  idle"
 
 
@@ -145,7 +149,7 @@ def pace_stage(folder: Path, redis_url: str, database_url: str, limit: float, la
         folder,
         database_url=database_url,
         broker_url=redis_url,
-        lines={LINE: line_at(limit)},
+        lines={LINE: line_at(limit, poll=AFTERWARDS)},
         simulator=simulator_options_for(limit, latency),
     ) as playing:
         favour(playing.simulator.pid)
