@@ -16,7 +16,7 @@ from tests.servers import PostgresServer, RedisServer, free_port
 
 pytestmark = pytest.mark.slow
 
-WITHIN = 20.0
+WITHIN = 60.0
 WORKER = ("worker", "--queues=dial,poll,intake,control", "--concurrency=1")
 
 
