@@ -47,7 +47,7 @@ of time, and each asking takes more of it."""
 
 AHEAD = 8
 """Where the line is quicker than this process: strides of calls that one commit of `sending` covers. A stride is what
-leaves within the lateness allowed, some 20 ms, so a kill still leaves less than a quarter second in doubt."""
+leaves within the lateness allowed, some 10 ms, so a kill still leaves less than a quarter second in doubt."""
 
 SHORTEST_STRIDE = 10
 

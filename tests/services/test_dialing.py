@@ -114,7 +114,7 @@ def test_pace_holds_for_the_line_and_for_a_campaign_of_its_own(store: Store) -> 
     held = [at for at, phone in provider.rung if phone in slow]
     assert most_in_a_second(every) <= 120
     assert most_in_a_second(held) <= 11
-    # (ten a second and a hundred and ten, of both of which a machine that stands still misses some)
+    # Not how many: of ten and of a hundred and ten a second a machine that stands still misses some
     assert len(held) >= 3
     assert len(every) > 5 * len(held)
 
@@ -335,7 +335,7 @@ class HeldUp(ScriptedProvider):
         return await super().originate(call)
 
 
-def test_what_left_too_late_or_not_at_all_is_told_and_who_missed_a_start_time_gets_another_at_once(
+def test_what_left_too_late_or_not_at_all_is_told_and_who_missed_a_start_time_soon_gets_another(
     store: Store,
 ) -> None:
     # Given a line of 200 calls a second, and a process that is held up for a tenth of one
