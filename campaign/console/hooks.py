@@ -63,7 +63,8 @@ async def _deliver(store: Store, line: Line, provider: Provider, request: Reques
     try:
         body = await _body(request)
     except TooLarge:
-        return _refusal(413, f"a delivery has at most {BODY_LIMIT} bytes", {"Connection": "close"})
+        # not closed here: the server reads the rest away, and a sender that is still sending gets to read this
+        return _refusal(413, f"a delivery has at most {BODY_LIMIT} bytes")
     except ClientDisconnect:
         return _refusal(400, "the body did not arrive whole")
     now = store.clock.now()
