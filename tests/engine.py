@@ -117,7 +117,11 @@ def outside(store: Store, rules: Mapping[str, LookRules] | None = None, **change
     return Outside(**{**values, **changes})
 
 
-async def dial_once(dialer: Dialer, seconds: float = 2.0) -> None:
+PLENTY = 30.0
+"""Seconds of an order that ends by itself when nothing is due, also on a machine that stands still for some of them."""
+
+
+async def dial_once(dialer: Dialer, seconds: float = PLENTY) -> None:
     """One order, waited for until nothing is in the air and everything is recorded."""
     await dialer.run(seconds)
     await dialer.drained()

@@ -37,7 +37,7 @@ from campaign.services.sweeping import sweep
 from campaign.storage.engine import Store
 from campaign.storage.schema import attempts, campaigns, do_not_call, events, lines, targets
 from tests.clock import FakeClock
-from tests.engine import LINE, LocalThrottle, ScriptedProvider, add_campaign, dial_once, numbers, outside
+from tests.engine import LINE, PLENTY, LocalThrottle, ScriptedProvider, add_campaign, dial_once, numbers, outside
 
 
 def rows(store: Store, table: Any) -> list[Any]:
@@ -48,7 +48,9 @@ def rows(store: Store, table: Any) -> list[Any]:
 PROVING = {LINE.name: LookRules(poll=LINE.poll, conflict_proves=True)}
 
 
-def dial(store: Store, provider: ScriptedProvider, seconds: float = 2.0, line: Any = LINE, rules: Any = None) -> None:
+def dial(
+    store: Store, provider: ScriptedProvider, seconds: float = PLENTY, line: Any = LINE, rules: Any = None
+) -> None:
     async def run() -> None:
         await dial_once(Dialer(line, provider, outside(store, rules)), seconds)
 
@@ -78,7 +80,7 @@ def test_two_processes_and_two_campaigns_ring_no_number_twice(store: Store) -> N
     async def both() -> None:
         here = outside(store)
         there = outside(store, throttle=here.throttle)
-        await asyncio.gather(*(dial_once(Dialer(LINE, provider, side), 5.0) for side in (here, there)))
+        await asyncio.gather(*(dial_once(Dialer(LINE, provider, side)) for side in (here, there)))
 
     # When they dial
     asyncio.run(both())
@@ -198,7 +200,7 @@ def test_five_failures_open_the_breaker_and_one_probe_closes_it(store: Store, cl
     # When its time has come
     clock.advance(400.0)
     provider = ScriptedProvider()
-    dial(store, provider, 0.3)
+    dial(store, provider)
     # Then one call goes first, and its success lets the others follow
     with store.read() as connection:
         assert connection.execute(select(lines.c.state)).scalar_one() == LineState.SLOWED
@@ -225,7 +227,7 @@ def test_every_gate_is_asked_again_at_the_last_moment(store: Store, deed: str) -
 
     side.in_thread = in_thread
     # When its moment comes
-    asyncio.run(dial_once(Dialer(LINE, provider, side), 0.5))
+    asyncio.run(dial_once(Dialer(LINE, provider, side)))
     # Then it does not ring
     assert provider.rung == []
     [target] = rows(store, targets)
@@ -248,7 +250,7 @@ def test_a_commit_that_is_not_confirmed_sends_nothing(store: Store) -> None:
 
     side.in_thread = in_thread
     # When the line is dialled
-    asyncio.run(dial_once(Dialer(LINE, provider, side), 0.3))
+    asyncio.run(dial_once(Dialer(LINE, provider, side), 2.0))
     # Then nothing was sent although the commit had happened, and the number is free again
     assert provider.rung == []
     assert {a.state for a in rows(store, attempts)} == {AttemptState.RELEASED}
@@ -280,7 +282,7 @@ def test_a_cap_on_rings_a_day_counts_other_campaigns_too(store: Store, clock: Fa
     add_campaign(store, [A], name="second", plan=Plan(caps=Caps(per_day=1)))
     # When the second campaign's turn comes
     provider = ScriptedProvider()
-    dial(store, provider, 0.3)
+    dial(store, provider)
     # Then it waits until the day is over
     held = [t for t in rows(store, targets) if t.reason == "already called 1 times in 24 hours"]
     assert [t.due_at for t in held] == [clock.now() + 86_400]
@@ -343,7 +345,7 @@ def test_what_left_too_late_or_not_at_all_is_told_and_who_missed_a_start_time_so
     line = LINE.model_copy(update={"calls_per_second": 200.0})
     throttle, provider = Remembering(), HeldUp()
     # When the line is dialled
-    asyncio.run(dial_once(Dialer(line, provider, outside(store, throttle=throttle)), 3.0))
+    asyncio.run(dial_once(Dialer(line, provider, outside(store, throttle=throttle))))
     # Then a call that left late is told with how late it was, and those whose moment had passed as unused
     late = [late for late in throttle.told.values() if late is not None]
     assert max(late) >= 0.1 * SECOND
@@ -372,5 +374,5 @@ def test_what_came_of_start_times_is_told_again_where_nobody_answered(store: Sto
 
 
 async def dial_twice(dialer: Dialer) -> None:
-    await dial_once(dialer, 3.0)
-    await dial_once(dialer, 3.0)
+    await dial_once(dialer)
+    await dial_once(dialer)

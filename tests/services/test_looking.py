@@ -87,7 +87,7 @@ async def everything(side: Outside, work: Any) -> None:
 
 
 def dial(store: Store, provider: Answering) -> None:
-    asyncio.run(dial_once(Dialer(LINE, provider, outside(store, RULES)), 1.0))
+    asyncio.run(dial_once(Dialer(LINE, provider, outside(store, RULES))))
 
 
 def ask(store: Store, provider: Any) -> None:

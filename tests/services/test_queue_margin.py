@@ -26,7 +26,7 @@ DELEGATES = LINE.model_copy(update={"provider": "mobtexting", "options": {"provi
 
 def dial(store: Store, line: Line, side: Any = None) -> list[str]:
     provider = ScriptedProvider()
-    asyncio.run(dial_once(Dialer(line, provider, side or outside(store)), 2.0))
+    asyncio.run(dial_once(Dialer(line, provider, side or outside(store))))
     return [phone for _, phone in provider.rung]
 
 

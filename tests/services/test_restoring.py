@@ -71,7 +71,7 @@ def dial(store: Store, memory: Memory, provider: ScriptedProvider | None = None)
     """Who was rung."""
     provider = provider or ScriptedProvider()
     before = len(provider.rung)
-    asyncio.run(dial_once(Dialer(LINE, provider, outside(store, memory=memory)), 5.0))
+    asyncio.run(dial_once(Dialer(LINE, provider, outside(store, memory=memory))))
     return [phone for _, phone in provider.rung[before:]]
 
 

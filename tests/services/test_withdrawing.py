@@ -62,7 +62,7 @@ class Deaf(Queueing):
 
 
 def dial(store: Store, provider: ScriptedProvider) -> list[str]:
-    asyncio.run(dial_once(Dialer(UNHEEDING, provider, outside(store, RULES)), 2.0))
+    asyncio.run(dial_once(Dialer(UNHEEDING, provider, outside(store, RULES))))
     return [phone for _, phone in provider.rung]
 
 

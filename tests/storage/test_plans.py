@@ -74,14 +74,14 @@ async def _all_that_happens_to_a_call(store: Store, clock: FakeClock) -> None:
     provider: Any = Answering({phone: [unconfirmed("cut off")] for phone in people[:5]})
     provider.ends = {phone: CallReport(ReportStatus.FINAL, disposition=Disposition.BUSY) for phone in people[5:20]}
     provider.findings = [Finding(FindingKind.ABSENT, 1e12)] * 20
-    await dial_once(Dialer(LINE, provider, here), 1.0)
+    await dial_once(Dialer(LINE, provider, here))
     for _ in range(3):
         clock.advance(400.0)
         await Tracker(LINE, provider, here).run(0.5)
         await Settler(LINE, provider, here).run(0.5)
         await here.recorder.drained()
         tick(store, here.rules)
-    await dial_once(Dialer(LINE, provider, here), 0.3)
+    await dial_once(Dialer(LINE, provider, here))
 
 
 def _grows(step: str) -> bool:
