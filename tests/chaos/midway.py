@@ -22,7 +22,7 @@ def dialling(here: Lab) -> Child:
     return worker
 
 
-def quiet(here: Lab, within: float) -> bool:
+def quiet(here: Lab, within: float = 30.0) -> bool:
     """Nothing arrives at the provider for two seconds any more, though there is much left to dial."""
     until = time.monotonic() + within
     while time.monotonic() < until:

@@ -52,7 +52,7 @@ def test_a_full_disk_stops_the_dialling_and_space_starts_it_again(on_sqlite: Lab
     # When the disk is full
     with full_disk(worker):
         # Then within a second or two nothing is sent any more: no commit, no call
-        assert quiet(on_sqlite, 10.0)
+        assert quiet(on_sqlite)
         assert worker.alive()
     # When there is space again, everything goes on, and nobody was rung twice
     ends_well(on_sqlite)
@@ -66,7 +66,7 @@ def test_a_read_only_database_stops_the_dialling(on_postgresql: Lab, postgres_se
     with psycopg.connect(where, autocommit=True) as admin:
         admin.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
         admin.execute(kick, (name,))
-        assert quiet(on_postgresql, 15.0)
+        assert quiet(on_postgresql)
         admin.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
         admin.execute(kick, (name,))
     on_postgresql.store.engine.dispose()
@@ -85,7 +85,7 @@ def test_a_redis_that_refuses_writes_costs_only_time(on_postgresql: Lab, redis_s
             client.execute_command("ACL", "SETUSER", "default", "+zrem")
             client.config_set("maxmemory", "1")
             # Then no pace can be had, so nothing is sent
-            assert quiet(on_postgresql, 10.0)
+            assert quiet(on_postgresql)
             assert worker.alive()
         finally:
             client.execute_command("ACL", "SETUSER", "default", "+zrem")
@@ -98,7 +98,7 @@ def test_a_broker_that_falls_silent_is_left_and_found_again(on_postgresql: Lab) 
     dialling(on_postgresql)
     # When Redis neither answers nor hangs up, and after that only the old connections stay dead
     on_postgresql.broker.become(blackhole=True)
-    assert quiet(on_postgresql, 15.0)
+    assert quiet(on_postgresql)
     on_postgresql.broker.become(blackhole=False)
     # Then the workers notice by themselves and go on
     ends_well(on_postgresql)
@@ -109,7 +109,7 @@ def test_a_database_that_is_away_for_a_while_leaves_no_doubt(on_postgresql: Lab)
     assert on_postgresql.database is not None
     # When the database is away for five seconds, with calls in the air
     on_postgresql.database.refuse()
-    assert quiet(on_postgresql, 5.0)
+    assert quiet(on_postgresql)
     on_postgresql.database.heal()
     # Then their answers were kept and are recorded now: nobody has to be looked for
     ends_well(on_postgresql)

@@ -66,7 +66,7 @@ def test_postgresql_on_a_full_disk_stops_the_dialling_and_space_starts_it_again(
         # When the tables can grow no more
         with full_disk(small_postgres):
             # Then nothing is sent any more: what is not committed is not dialled
-            assert quiet(here, 20.0)
+            assert quiet(here)
             assert worker.alive()
             assert "could not extend file" in small_postgres.log()
         # When there is space again, everything goes on without a person, and nobody was rung twice
@@ -109,6 +109,6 @@ def test_a_read_only_sqlite_stops_the_dialling_and_writes_start_it_again(
     with lab(tmp_path, redis_server, url, line=CALM) as here:
         worker = dialling(here)
         with read_only(here, worker):
-            assert quiet(here, 15.0)
+            assert quiet(here)
             assert worker.alive()
         ends_well(here)
