@@ -92,7 +92,7 @@ class Lab:
             now = select(func.count()).select_from(attempts).where(attempts.c.state == AttemptState.UNCONFIRMED)
             return max(connection.execute(query).scalar_one(), connection.execute(now).scalar_one())
 
-    def wait(self, what: Callable[[], Any], seconds: float, every: float = 0.1) -> bool:
+    def wait(self, what: Callable[[], Any], seconds: float = 90.0, every: float = 0.1) -> bool:
         """True once ``what()`` is truthy; False where that took longer."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:

@@ -18,7 +18,7 @@ def dialling(here: Lab) -> Child:
     add_campaign(here.store, numbers(MANY), line=LINE, plan=PLAN)
     worker = here.worker("worker", 2)
     here.beat()
-    assert here.wait(lambda: here.simulator.ledger().placed >= 20, 40.0), here.logs()
+    assert here.wait(lambda: here.simulator.ledger().placed >= 20), here.logs()
     return worker
 
 
@@ -35,7 +35,7 @@ def quiet(here: Lab, within: float = 30.0) -> bool:
 
 def ends_well(here: Lab) -> None:
     """By itself, and with the ledger's word for it."""
-    assert here.wait(here.completed, 60.0), f"{here.target_states()} {here.states()} {here.logs()}"
+    assert here.wait(here.completed), f"{here.target_states()} {here.states()} {here.logs()}"
     verdict = judge(here.store, here.simulator.ledger("calls"))
     assert verdict.clean, verdict.evidence()
     assert verdict.rings == MANY

@@ -46,18 +46,18 @@ def test_a_key_that_is_rotated_while_calls_are_open(
         add_campaign(here.store, numbers(MANY), line=LINE, plan=PLAN)
         worker = here.worker("worker", 2)
         here.beat()
-        assert here.wait(lambda: open_calls(here, LINE) >= 8, 40.0), here.logs()
+        assert here.wait(lambda: open_calls(here, LINE) >= 8), here.logs()
         # When the account takes another key from now on
         here.simulator.configure(keys={"knovvu": "another-token"})
         # Then the campaign is paused with the reason, and whoever is out keeps waiting for its result
-        assert here.wait(here.whys, 20.0), here.logs()
+        assert here.wait(here.whys), here.logs()
         assert "auth" in here.whys()[0]
         assert open_calls(here, LINE) >= 8
         # When the line is given the new key, and a person resumes
         started_anew(here, worker, CHAOS_TOKEN="another-token")
         campaigns.resume(here.store, "recall")
         # Then calls that were placed with the old key are asked about with the new one; nobody was lost or rung twice
-        assert here.wait(here.completed, 60.0), f"{here.target_states()} {here.states()} {here.logs()}"
+        assert here.wait(here.completed), f"{here.target_states()} {here.states()} {here.logs()}"
         verdict = judge(here.store, here.simulator.ledger("calls"))
         assert verdict.clean, verdict.evidence()
         assert verdict.rings == MANY
@@ -76,10 +76,10 @@ def test_a_campaign_that_is_moved_to_another_account_while_calls_are_open(
         add_campaign(here.store, numbers(MANY), line=LINE, plan=PLAN)
         here.worker("worker", 2)
         here.beat()
-        assert here.wait(lambda: open_calls(here, LINE) >= 8, 40.0), here.logs()
+        assert here.wait(lambda: open_calls(here, LINE) >= 8), here.logs()
         # When the campaign goes on through the other
         campaigns.set_values(here.store, "recall", {"line": OTHER})
-        assert here.wait(here.completed, 60.0), f"{here.target_states()} {here.states()} {here.logs()}"
+        assert here.wait(here.completed), f"{here.target_states()} {here.states()} {here.logs()}"
         # Then each call was asked about where it was placed: every result is there
         verdict = judge(here.store, here.simulator.ledger("calls"))
         assert verdict.clean, verdict.evidence()

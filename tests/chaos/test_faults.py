@@ -158,7 +158,7 @@ def test_targets_that_kill_their_worker_or_eat_its_memory_are_held_and_all_other
         child = here.worker("worker", 2, app="poisoned")
         here.beat()
         add_campaign(here.store, healthy, line=LINE, plan=PLAN, name="before")
-        assert here.wait(here.completed, 60.0), f"{here.target_states()} {here.states()} {here.logs()}"
+        assert here.wait(here.completed), f"{here.target_states()} {here.states()} {here.logs()}"
         add_campaign(here.store, together, line=LINE, plan=PLAN)
         # When they have been tried until they are held
         assert here.wait(here.completed, 240.0), f"{here.target_states()} {here.states()} {here.logs()}"

@@ -80,8 +80,8 @@ def test_this_version_dials_a_campaign_through_on_the_tables_of_the_next(
         recall = add_campaign(here.store, OURS, name="recall", line=LINE, plan=PLAN)
         worker = here.worker("worker", 2)
         here.beat()
-        assert here.wait(lambda: here.simulator.ledger().placed >= 5, 40.0), here.logs()
-        assert here.wait(lambda: expanded(here), 30.0), "the tables could not be locked"
+        assert here.wait(lambda: here.simulator.ledger().placed >= 5), here.logs()
+        assert here.wait(lambda: expanded(here)), "the tables could not be locked"
         # And one that is started after it
         here.worker("started-after", 1)
         # When the next version's workers write what this one does not know, and send orders that it does not know
@@ -89,7 +89,7 @@ def test_this_version_dials_a_campaign_through_on_the_tables_of_the_next(
         pids = worker.forked()
         send_orders_of_other_versions(here)
         # Then the campaign is dialled through
-        assert here.wait(lambda: state_of(here, recall) == CampaignState.COMPLETED, 60.0), here.logs()
+        assert here.wait(lambda: state_of(here, recall) == CampaignState.COMPLETED), here.logs()
         rung = Counter(call.number for call in here.simulator.ledger("calls").calls or ())
         assert rung == dict.fromkeys(OURS, 1)
         # And what is tomorrow's is as it was

@@ -42,6 +42,6 @@ def engine(
         for name in ("one", "two"):
             playing.worker(2, name)
             playing.beat(f"beat-{name}")
-        playing.wait(playing.ticks, 30.0)
+        playing.wait(playing.ticks)
         yield playing
     postgres_server.drop_database(url)

@@ -93,12 +93,14 @@ class Stage:
     def summary(self, name: str = "recall") -> dict[str, Any]:
         return results.summary(self.store, name)
 
-    def wait_completed(self, name: str = "recall", seconds: float = 60.0) -> dict[str, Any]:
+    def wait_completed(self, name: str = "recall", seconds: float = 90.0) -> dict[str, Any]:
         """The summary of the completed campaign. Fails with what was reached where it takes longer."""
         self.wait(lambda: self.state(name) is CampaignState.COMPLETED, seconds, lambda: str(self.summary(name)))
         return self.summary(name)
 
-    def wait(self, what: Callable[[], Any], seconds: float, tell: Callable[[], str] = str, every: float = 0.1) -> None:
+    def wait(
+        self, what: Callable[[], Any], seconds: float = 90.0, tell: Callable[[], str] = str, every: float = 0.1
+    ) -> None:
         until = time.monotonic() + seconds
         while not what():
             assert time.monotonic() < until, f"not within {seconds} s: {tell()}\n{self.logs()[-3000:]}"

@@ -97,7 +97,7 @@ def measure(playing: Stage, processes: int, limit: float, seconds: float) -> Fig
     fill(playing, calls)
     playing.worker(processes)
     playing.beat()
-    playing.wait(lambda: dialled(playing) > 0, 60.0)
+    playing.wait(lambda: dialled(playing) > 0)
     with _idle_share() as idle:
         playing.wait(lambda: dialled(playing) >= calls, 3 * seconds + 30.0, every=0.5)
     return figures(playing, processes, limit, idle["share"])

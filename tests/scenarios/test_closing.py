@@ -57,14 +57,14 @@ def test_no_telephone_rings_after_closing_though_the_provider_queues(tmp_path: P
     lines = {name: {**words, "account": name, "calls_per_second": 8.0} for name, words in LINES.items()}
     simulator = {"time_scale": 100, "faults": [f"queued,seconds={QUEUE}s"]}
     with stage(tmp_path, lines=lines, simulator=simulator) as playing, embedded(playing):
-        playing.wait(playing.ticks, 30.0)
+        playing.wait(playing.ticks)
         plan, closes = office(time.time())
         for block, line in enumerate(LINES, 41):
             add_campaign(playing.store, phones(block, 400), name=line, line=line, plan=plan)
         # When their window has closed, and whatever was held has had its turn
         while time.time() < closes + QUEUE + 2.0:
             time.sleep(0.2)
-        playing.wait(lambda: playing.count("placed") == 0, 30.0)
+        playing.wait(lambda: playing.count("placed") == 0)
         made = {line: calls_of(playing, line) for line in LINES}
         attempts = playing.rows("taking-back")[1]
         reasons = {target["reason"] for target in playing.rows("heeding")[0] if target["state"] == "waiting"}

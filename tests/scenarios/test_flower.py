@@ -66,7 +66,7 @@ def flower(playing: Stage) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        playing.wait(lambda: look(url + "/healthcheck"), 30.0)
+        playing.wait(lambda: look(url + "/healthcheck"))
         yield url
     finally:
         process.terminate()
@@ -114,8 +114,8 @@ def test_tasks_have_names_and_nobody_learns_numbers_or_keys(
         with uploads.open_file(file) as source:
             uploads.receive(playing.store, made.id, source, file.name, uploads.Reading(region="US"))
         campaigns.start(playing.store, "recall")
-        playing.wait(lambda: playing.simulator.ledger().placed >= 40 and playing.count("ended") >= 20, 60.0)
-        playing.wait(lambda: {"dial recall", "poll recall"} <= _names(url), 15.0)
+        playing.wait(lambda: playing.simulator.ledger().placed >= 40 and playing.count("ended") >= 20)
+        playing.wait(lambda: {"dial recall", "poll recall"} <= _names(url), 60.0)
         told = {path: look(url + path) for path in ("/", "/tasks", "/broker", "/workers", "/api/workers", "/metrics")}
         tasks = json.loads(look(url + "/api/tasks?limit=10000"))
         told |= {f"/task/{uuid}": look(f"{url}/task/{uuid}") for uuid in list(tasks)[:30]}

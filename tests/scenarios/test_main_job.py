@@ -56,7 +56,7 @@ def web_edge(playing: Stage, port: int) -> Iterator[None]:
             cwd=playing.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
     try:
-        playing.wait(lambda: "Listening" in (playing.folder / "serve.log").read_text(), 30.0)
+        playing.wait(lambda: "Listening" in (playing.folder / "serve.log").read_text())
         yield
     finally:
         process.terminate()
@@ -117,7 +117,7 @@ def test_a_messy_file_on_many_processes_with_redis_and_postgresql(
                     playing.store, made.id, source, file.name, uploads.Reading(region="US")
                 )
             campaigns.start(playing.store, name)
-        playing.wait(lambda: all(_visible(playing, upload.id) for upload in received.values()), 60.0)
+        playing.wait(lambda: all(_visible(playing, upload.id) for upload in received.values()))
         for name in chosen:
             playing.wait_completed(name, 120.0)
         # Then it is the same as on one machine

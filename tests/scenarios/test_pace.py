@@ -65,14 +65,14 @@ def test_neither_a_flush_each_second_nor_a_kill_lets_the_line_burst(
         fill(playing, 2000)
         playing.worker(2)
         playing.beat()
-        playing.wait(lambda: dialled(playing) > 50, 30.0)
+        playing.wait(lambda: dialled(playing) > 50)
         # When Redis loses everything each second, and one process after the other is killed
         with redis.Redis.from_url(clean_redis_url) as broker:
             for _ in range(5):
                 broker.flushall()
                 os.kill(max(playing.forked()), signal.SIGKILL)
                 time.sleep(1.0)
-        playing.wait(lambda: dialled(playing) > 150, 30.0)
+        playing.wait(lambda: dialled(playing) > 150)
         ledger = playing.simulator.ledger()
     # Then the line never saw more than it allows, in a second or at once
     assert ledger.max_per_second <= 100
@@ -89,7 +89,7 @@ def test_limits_changed_while_running_take_effect_within_two_seconds(
         fill(playing, 4000, Plan(retry={}, pace=Pace(calls_per_second=400.0)))
         playing.worker(2)
         playing.beat()
-        playing.wait(lambda: dialled(playing) > 30, 30.0)
+        playing.wait(lambda: dialled(playing) > 30)
         # When it is set to 100, and then to 10
         raised = _set_pace(playing, 100.0)
         time.sleep(4.0)

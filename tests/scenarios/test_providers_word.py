@@ -29,11 +29,11 @@ def test_a_provider_that_says_when_is_left_alone_until_then(engine: Stage) -> No
     for block, line in enumerate(told, 11):
         add_campaign(engine.store, phones(block, 240), name=line, line=line, plan=ONCE)
     # When each is refused once in the middle of its campaign
-    engine.wait(lambda: all(len(arrivals(engine, line)) >= 30 for line in told), 40.0)
+    engine.wait(lambda: all(len(arrivals(engine, line)) >= 30 for line in told))
     for line, rule in told.items():
         engine.simulator.add_fault(f"{rule},account={line},times=1")
     for line in told:
-        engine.wait_completed(line, 60.0)
+        engine.wait_completed(line)
     for line in told:
         all_of_them, refused = arrivals(engine, line), arrivals(engine, line, refused=True)
         # Then it was silent until the time it was told, except for what was on its way
@@ -56,11 +56,11 @@ def test_a_wrong_key_no_access_and_no_credit_pause_at_once(engine: Stage) -> Non
     # Given three campaigns whose lines are refused from some moment on
     for block, line in enumerate(PAUSED, 14):
         add_campaign(engine.store, phones(block, 40), name=line, line=line, plan=ONCE)
-    engine.wait(lambda: all(len(arrivals(engine, line)) >= 5 for line in PAUSED), 30.0)
+    engine.wait(lambda: all(len(arrivals(engine, line)) >= 5 for line in PAUSED))
     for line, status in PAUSED.items():
         engine.simulator.add_fault(f"{status},account={line},lasts=6s")
     # When the refusals are read
-    engine.wait(lambda: all(engine.state(line) is CampaignState.PAUSED for line in PAUSED), 20.0)
+    engine.wait(lambda: all(engine.state(line) is CampaignState.PAUSED for line in PAUSED))
     # Then each says why, and few requests were wasted
     for line, status in PAUSED.items():
         assert campaigns.get(engine.store, line).why
@@ -70,7 +70,7 @@ def test_a_wrong_key_no_access_and_no_credit_pause_at_once(engine: Stage) -> Non
     for line in PAUSED:
         campaigns.resume(engine.store, line)
     for line in PAUSED:
-        engine.wait_completed(line, 40.0)
+        engine.wait_completed(line)
         # Then every number rings once: not one attempt was lost
         assert check(engine, line, line, ONCE, exported=False) == 40
 
@@ -92,12 +92,12 @@ def test_ten_thousand_due_after_an_outage_meet_one_probe_and_never_more_than_the
         playing.worker(2, "one")
         playing.worker(2, "two")
         playing.beat()
-        playing.wait(lambda: pace.dialled(playing) > 200, 40.0)
+        playing.wait(lambda: pace.dialled(playing) > 200)
         # When nobody can connect for four seconds
         went_down = time.time()
         playing.simulator.down(4.0)
         time.sleep(5.0)
-        playing.wait(lambda: bool(_since(playing, went_down + 3.0)), 30.0)
+        playing.wait(lambda: bool(_since(playing, went_down + 3.0)))
         time.sleep(6.0)
         campaigns.cancel(playing.store, "recall")
         back = _since(playing, went_down + 3.0)

@@ -26,7 +26,7 @@ def test_somebody_elses_call_on_a_number_costs_no_attempt(engine: Stage) -> None
     # When they are dialled
     plan = Plan(retry={}, conflict_interval=1.0)
     add_campaign(engine.store, numbers, name="conflict", line="conflict", plan=plan)
-    seen = engine.wait_completed("conflict", 40.0)
+    seen = engine.wait_completed("conflict")
     # Then the five were asked again until they were free, rang once, and paid nothing for it
     assert check(engine, "conflict", "conflict", plan, exported=False) == 20
     assert seen["attempts"]["conflicts"] >= 5
@@ -35,7 +35,7 @@ def test_somebody_elses_call_on_a_number_costs_no_attempt(engine: Stage) -> None
 def test_pause_resume_and_cancel(engine: Stage) -> None:
     # Given a campaign under way
     add_campaign(engine.store, phones(2, 300), name="paused", line="paused", plan=ONCE)
-    engine.wait(lambda: len(arrivals(engine, "paused")) >= 10, 30.0)
+    engine.wait(lambda: len(arrivals(engine, "paused")) >= 10)
     # When it is paused
     campaigns.pause(engine.store, "paused")
     paused_at = time.time()
@@ -45,11 +45,11 @@ def test_pause_resume_and_cancel(engine: Stage) -> None:
     assert max(during) < paused_at + STOPS_WITHIN
     # When it is resumed, it goes on
     campaigns.resume(engine.store, "paused")
-    engine.wait(lambda: len(arrivals(engine, "paused")) >= len(during) + 10, 30.0)
+    engine.wait(lambda: len(arrivals(engine, "paused")) >= len(during) + 10)
     # When it is canceled, nothing more leaves, and what waited is skipped
     campaigns.cancel(engine.store, "paused")
     canceled_at = time.time()
-    engine.wait(lambda: not _unfinished(engine, "paused"), 30.0)
+    engine.wait(lambda: not _unfinished(engine, "paused"))
     rung = arrivals(engine, "paused")
     assert max(rung) < canceled_at + STOPS_WITHIN
     states = [target["state"] for target in engine.rows("paused")[0]]
@@ -68,12 +68,12 @@ def test_who_opts_out_meanwhile_is_not_rung(engine: Stage) -> None:
     # Given a campaign under way
     numbers = phones(3, 120)
     add_campaign(engine.store, numbers, name="listed", line="listed", plan=ONCE)
-    engine.wait(lambda: len(arrivals(engine, "listed")) >= 10, 30.0)
+    engine.wait(lambda: len(arrivals(engine, "listed")) >= 10)
     # When every second number opts out
     out = set(numbers[::2])
     do_not_call.add(engine.store, sorted(out), "asked us")
     at = time.time()
-    engine.wait_completed("listed", 40.0)
+    engine.wait_completed("listed")
     # Then none of them rings from then on, and all others do
     calls = calls_of(engine, "listed")
     assert all(call.accepted_at < at + STOPS_WITHIN for number in out for call in calls.get(number, ()))
@@ -88,10 +88,10 @@ def test_a_retry_batch_fires_once_with_two_beats(engine: Stage) -> None:
     engine.simulator.add_fault("outcome,outcome=busy,account=again")
     numbers = phones(4, 25)
     add_campaign(engine.store, numbers, name="again", line="again", plan=ONCE)
-    engine.wait_completed("again", 40.0)
+    engine.wait_completed("again")
     # When a retry batch is due at the next tick of two beats
     retry_batches.plan_batch(engine.store, "again", ["busy"])
-    engine.wait(lambda: sum(map(len, calls_of(engine, "again").values())) >= 50, 30.0)
+    engine.wait(lambda: sum(map(len, calls_of(engine, "again").values())) >= 50)
     time.sleep(2.5)
     # Then each number rang once more, and no more
     assert {number: len(calls) for number, calls in calls_of(engine, "again").items()} == dict.fromkeys(numbers, 2)
@@ -106,7 +106,7 @@ def test_two_campaigns_share_a_line_by_weight(engine: Stage) -> None:
     add_campaign(engine.store, sorted(light), name="light", line="shared", plan=ONCE)
     add_campaign(engine.store, sorted(heavy), name="heavy", line="shared", plan=Plan(retry={}, pace=Pace(weight=3.0)))
     # When they are dialled for a while
-    engine.wait(lambda: len(arrivals(engine, "shared")) >= 160, 40.0)
+    engine.wait(lambda: len(arrivals(engine, "shared")) >= 160)
     campaigns.cancel(engine.store, "light")
     campaigns.cancel(engine.store, "heavy")
     # Then three calls in four were the heavy one's
