@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, text
+from sqlalchemy import delete, insert, literal, select, text
 
+from campaign.domain.states import AttemptState
 from campaign.storage.engine import Store
-from campaign.storage.schema import campaigns, targets
+from campaign.storage.schema import attempts, campaigns, targets
 from tests.chaos.lab import Lab, lab, make_tables
 from tests.chaos.midway import CALM, dialling, ends_well, quiet
 from tests.chaos.processes import Child
@@ -47,13 +48,28 @@ def full_disk(server: PostgresServer) -> Iterator[None]:
 
 
 def grown(store: Store) -> None:
-    """A table that has had many rows, all deleted and none of them forgotten yet: new rows need new blocks."""
+    """Tables that have had many rows, all deleted and none of them forgotten yet: new rows need new blocks. Attempts
+    too, as a target's new version may take the place of its last one."""
     with store.write() as connection:
-        connection.execute(text("ALTER TABLE targets SET (autovacuum_enabled = off)"))
+        for table in ("targets", "attempts"):
+            connection.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = off)"))
     add_campaign(store, numbers(15_000), name="of long ago", line="none")
     with store.write() as connection:
-        connection.execute(delete(targets))
-        connection.execute(delete(campaigns))
+        connection.execute(insert(attempts).from_select(list(OF_LONG_AGO), select(*OF_LONG_AGO.values())))
+        for each in (attempts, targets, campaigns):
+            connection.execute(delete(each))
+
+
+OF_LONG_AGO = {
+    "target_id": targets.c.id,
+    "campaign_id": targets.c.campaign_id,
+    "line": literal("none"),
+    "phone": targets.c.phone,
+    "our_ref": targets.c.phone,
+    "state": literal(AttemptState.RELEASED),
+    "claimed_at": literal(0.0),
+}
+"""An attempt per target."""
 
 
 def test_postgresql_on_a_full_disk_stops_the_dialling_and_space_starts_it_again(
