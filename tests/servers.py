@@ -171,12 +171,18 @@ class PostgresServer(_Server):
 
         Done as the server's own user by ``prlimit`` (util-linux), since even root may be kept from it in a container.
         """
-        url = f"host=127.0.0.1 port={self.port} user=campaign dbname=postgres"
-        with psycopg.connect(url) as link:
-            family = [self.pid, *(pid for (pid,) in link.execute("SELECT pid FROM pg_stat_activity").fetchall())]
-        for pid in family:
-            command = ["prlimit", f"--pid={pid}", f"--fsize={'unlimited' if most is None else most}:unlimited"]
-            subprocess.run(command, check=pid == self.pid, capture_output=True, **_as_user(self._owner))
+        size = f"--fsize={'unlimited' if most is None else most}:unlimited"
+        # The first process first: what it starts from now on has the limit from birth
+        self._limit([self.pid], size)
+        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=campaign dbname=postgres") as link:
+            self._limit([pid for (pid,) in link.execute("SELECT pid FROM pg_stat_activity").fetchall()], size)
+
+    def _limit(self, processes: Sequence[int], size: str) -> None:
+        """In one go: a busy machine takes its time over every program that it starts. Some may have ended meanwhile."""
+        each = f'for pid in "$@"; do prlimit --pid="$pid" {size} || [ ! -d "/proc/$pid" ] || exit 1; done'
+        subprocess.run(
+            ["sh", "-c", each, "sh", *map(str, processes)], check=True, capture_output=True, **_as_user(self._owner)
+        )
 
     def create_database(self, template: str | None = None) -> str:
         """The URL of a fresh database, a copy of ``template`` where one is named (nobody may be connected to that)."""

@@ -23,13 +23,13 @@ def dialling(here: Lab) -> Child:
 
 
 def quiet(here: Lab, within: float = 30.0) -> bool:
-    """Nothing arrives at the provider for two seconds any more, though there is much left to dial."""
+    """Nothing arrives at the provider for two seconds any more, though some are left to dial."""
     until = time.monotonic() + within
     while time.monotonic() < until:
         before = here.simulator.ledger().requests
         time.sleep(2.0)
         if here.simulator.ledger().requests == before:
-            return before < MANY - 20
+            return before < MANY - 5
     return False
 
 

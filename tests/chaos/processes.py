@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,6 +75,16 @@ class Child:
     def send(self, signum: int) -> None:
         if self.alive():
             hit(self.pid, signum)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It and everything that it forked stand still meanwhile."""
+        pids = [self.pid, *self.forked()]
+        for pid in pids:
+            hit(pid, signal.SIGSTOP)
+        yield
+        for pid in pids:
+            hit(pid, signal.SIGCONT)
 
     def wait(self, seconds: float) -> int | None:
         """Its exit code, or None where it still runs then."""

@@ -40,9 +40,11 @@ def small_postgres(postgres_server: PostgresServer) -> Iterator[SmallPostgres]:
 
 
 @contextmanager
-def full_disk(server: PostgresServer) -> Iterator[None]:
-    """No table that is longer than one segment can grow."""
-    server.limit_files(SEGMENT)
+def full_disk(server: PostgresServer, worker: Child) -> Iterator[None]:
+    """No table that is longer than one segment can grow. ``worker`` stands still until all of the server knows: a busy
+    machine may take as long over that as the worker over its campaign."""
+    with worker.frozen():
+        server.limit_files(SEGMENT)
     yield
     server.limit_files(None)
 
@@ -80,7 +82,7 @@ def test_postgresql_on_a_full_disk_stops_the_dialling_and_space_starts_it_again(
         grown(here.store)
         worker = dialling(here)
         # When the tables can grow no more
-        with full_disk(small_postgres):
+        with full_disk(small_postgres, worker):
             # Then nothing is sent any more: what is not committed is not dialled
             assert quiet(here)
             assert worker.alive()
