@@ -130,13 +130,13 @@ async def drips_headers(visit: Visit) -> None:
 def test_the_deadline_bounds_the_whole_exchange(behaviour: Callable[[Visit], Awaitable[None]]) -> None:
     # Given a server that answers, byte by byte or never, When the deadline of the line passes, Then it is over
     async def run() -> tuple[Reply | Fault, float]:
-        async with serving(behaviour) as server, sending(server.url, timeout=0.3) as sender:
+        async with serving(behaviour) as server, sending(server.url, timeout=1.0) as sender:
             started = asyncio.get_running_loop().time()
             return await sender.send(POST), asyncio.get_running_loop().time() - started
 
     fault, took = asyncio.run(run())
     assert fault == Fault(sent=True, reason="no whole answer within the deadline")
-    assert 0.25 < took < 2.0
+    assert 0.9 < took < 5.0
 
 
 def test_a_request_may_bring_its_own_deadline() -> None:
@@ -199,7 +199,7 @@ def test_a_server_that_accepts_and_never_handshakes_is_proved_unsent() -> None:
 def test_no_slot_in_the_pool_is_proved_unsent() -> None:
     # Given a pool of two, both taken by requests that hang, When a third waits for a slot, Then it is not sent
     async def run() -> tuple[list[Reply | Fault], Server]:
-        async with serving(hangs) as server, sending(server.url, timeout=0.6, connections=2) as sender:
+        async with serving(hangs) as server, sending(server.url, timeout=1.2, connections=2) as sender:
             return list(await asyncio.gather(*(sender.send(POST) for _ in range(3)))), server
 
     faults, server = asyncio.run(run())

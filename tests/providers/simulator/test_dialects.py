@@ -136,7 +136,7 @@ def test_every_fault_has_its_verdict_and_its_truth(
     simulator.add_fault(fault)
 
     async def story() -> Any:
-        patience = 0.2 if fault.endswith(("seconds=3s", "seconds=100ms")) else 5.0
+        patience = 0.8 if fault.endswith(("seconds=3s", "seconds=100ms")) else 5.0
         async with calling(simulator, LINES[name], timeout=patience) as caller:
             return (await caller.call(NUMBERS[Disposition.ANSWERED]))[0]
 
