@@ -102,7 +102,7 @@ def forbids(connection: Connection, witnesses: Witnesses, watch: Watch | None, n
     behind = policy.newest(*(w for w in witnesses.values() if policy.is_behind(watch.standing, w, w.our_ref in known)))
     if behind is None:
         return False
-    _lock(connection, now, _forgotten(behind), behind.sent_at)
+    _lock(connection, watch.standing, now, _forgotten(behind), behind.sent_at)
     return True
 
 
@@ -130,9 +130,7 @@ def review(store: Store, memory: Memory, database_id: str) -> None:
         standing = dispatch_rows.read(connection) or standing
     behind = [w for w in witnesses if policy.is_behind(standing, w, w.our_ref in known)]
     if behind or faults:
-        _lock_now(store, behind, faults)
-        for place, _ in faults:
-            place.set_aside(standing.database_id)
+        _lock_now(store, standing, behind, faults)
     elif standing.locked_at is None:
         memory.seen = policy.newest(*(w for w in witnesses if w.database_id == standing.database_id))
         _tell(memory, told)
@@ -164,15 +162,21 @@ def _asked(places: Sequence[Place], database_id: str) -> tuple[list[Sequence[Wit
     return told, faults
 
 
-def _lock_now(store: Store, behind: Sequence[Witness], faults: Sequence[tuple[Place, str]]) -> None:
+def _lock_now(store: Store, judged: Standing, behind: Sequence[Witness], faults: Sequence[tuple[Place, str]]) -> None:
+    """Lock dispatch, unless what it had lost as it stood when ``judged`` has been dealt with since. What cannot be read
+    is put aside only under a lock: the next review meets it again."""
     worst = policy.newest(*behind)
     why = _forgotten(worst) if worst is not None else faults[0][1]
     with store.write() as connection:
-        _lock(connection, store.now(connection), why, worst.sent_at if worst is not None else None)
+        _lock(connection, judged, store.now(connection), why, worst.sent_at if worst is not None else None)
+        standing = dispatch_rows.read(connection)
+    if standing is not None and standing.locked_at is not None:
+        for place, _ in faults:
+            place.set_aside(standing.database_id)
 
 
-def _lock(connection: Connection, now: float, why: str, lost_at: float | None) -> None:
-    if dispatch_rows.set_lock(connection, now, why, lost_at):
+def _lock(connection: Connection, judged: Standing, now: float, why: str, lost_at: float | None) -> None:
+    if dispatch_rows.set_lock(connection, judged, now, why, lost_at):
         events.record(connection, now, "dispatch_locked", detail={"why": why, "lost_at": lost_at})
         log.error("nothing is dialled any more: %s; %s", why, REMEDY)
 

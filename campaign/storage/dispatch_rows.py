@@ -81,10 +81,12 @@ def known(connection: Connection, our_refs: Sequence[str]) -> set[str]:
     return set(connection.execute(query).scalars())
 
 
-def set_lock(connection: Connection, now: float, why: str, lost_at: float | None) -> bool:
-    """True where it was open."""
+def set_lock(connection: Connection, judged: Standing, now: float, why: str, lost_at: float | None) -> bool:
+    """True where it was open, and nothing has been dealt with since it stood as ``judged``: what was lost before a
+    dealing is no reason after it."""
     values = {"locked_at": now, "why": why, "lost_at": lost_at, "asked_at": None}
-    return connection.execute(update(dispatch).where(dispatch.c.locked_at.is_(None)).values(values)).rowcount == 1
+    open_as_judged = dispatch.c.locked_at.is_(None), dispatch.c.reconciled_at == judged.reconciled_at
+    return connection.execute(update(dispatch).where(*open_as_judged).values(values)).rowcount == 1
 
 
 def set_asked(connection: Connection, now: float, lost_until: float) -> None:

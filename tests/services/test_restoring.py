@@ -276,6 +276,30 @@ def test_witnesses_from_before_a_restore_that_was_dealt_with_hold_nobody_up(stor
     assert dial(store, memory) == [B]
 
 
+def test_a_dealing_that_ends_between_a_look_and_its_lock_is_not_undone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a process that remembers a call, a database that has forgotten it, and a person who has asked for it
+    add_campaign(store, [A])
+    memory = memory_of(store)
+    committed(store, memory)
+    forget(store)
+    review(store, memory, MINE)
+    reconciling.reconcile(store, MINE)
+    # When the ticks open dispatch just after the process has looked once more
+    lock = restoring._lock_now
+
+    def late(*judged: Any) -> None:
+        reconciling.raise_doubts(store, RULES)
+        lock(*judged)
+
+    monkeypatch.setattr(restoring, "_lock_now", late)
+    review(store, memory, MINE)
+    # Then it is not locked again for what has been dealt with
+    assert restoring.locked(store) is None
+    assert journal(store).count("dispatch_locked") == 1
+
+
 # --- the side file
 
 
