@@ -2,7 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-JOBS ?= 4 # of two cores: many tests wait for a process or a lease
+JOBS ?= 5 # of two cores: many tests wait for a process or a lease
 N ?= 3000
 SEEDS ?= 1000000
 SOURCES := campaign workers tests benchmarks celeryconfig.py

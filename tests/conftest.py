@@ -28,8 +28,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEMPLATE = "template_campaign"
-WEIGHTS = {"chaos": 10, "slow": 5}
-"""Of a test so marked; any other weighs 1."""
+WEIGHTS = {"chaos": 40, "slow": 30}
+"""Of a test so marked; any other weighs 1 and takes a third of a second."""
 Server = TypeVar("Server", RedisServer, PostgresServer)
 
 

@@ -2,7 +2,6 @@
 at most."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import pairwise
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from campaign.domain.pace import Correction, Want
 from campaign.policies.pacing import SECOND, aimed, lateness_allowed, spacing, too_late
 from campaign.policies.reserving import AHEAD, Books, Grant, reserve
+from tests.sliding import most_in_a_second
 
 START = 1000 * SECOND
 slow = st.sampled_from([0.2, 1.0, 2.0, 7.3, 50.0, 99.0])
@@ -90,15 +90,10 @@ def test_no_sliding_second_holds_more_than_the_pace_of_the_line_nor_of_a_group(
             line.append(at)
             groups.setdefault(wants[index].key, (wants[index].limit, []))[1].append(at)
     assert all(later - sooner >= spacing(limit).quick for sooner, later in pairwise(line))
-    assert most_in_a_second(line) <= ceil(aimed(limit))
+    assert most_in_a_second(line, SECOND) <= ceil(aimed(limit))
     for limited, times in groups.values():
         if limited is not None:
             assert all(later - sooner >= spacing(limited).step for sooner, later in pairwise(times))
-
-
-def most_in_a_second(times: Sequence[int]) -> int:
-    ordered = sorted(times)
-    return max((bisect_left(ordered, at + SECOND) - i for i, at in enumerate(ordered)), default=0)
 
 
 @settings(max_examples=200)
@@ -181,7 +176,7 @@ def test_whatever_is_missed_and_however_late_they_leave_no_second_holds_more_tha
     # Given workers that stand still for a while again and again, and calls each as late as may pass unnoticed
     left = dialled(limit, 3.0, seed=seed, workers=workers, stalls=stalls)
     # Then even so no sliding second holds more than the limit
-    assert most_in_a_second(left) <= floor(limit) + (1 if limit < 100 else 0)
+    assert most_in_a_second(left, SECOND) <= floor(limit) + (1 if limit < 100 else 0)
 
 
 @pytest.mark.parametrize("limit", [100.0, 500.0, 1000.0])
@@ -235,7 +230,7 @@ def test_a_quick_line_makes_up_for_time_in_which_nobody_asked() -> None:
     assert max(later - sooner for sooner, later in pairwise(taken)) >= 50_000
     # Then two seconds later each holds again as many as it may
     held = bisect_left(taken, START + 6_000_000) - bisect_left(taken, START + 5_000_000)
-    assert held == spacing(500.0).most == most_in_a_second(taken)
+    assert held == spacing(500.0).most == most_in_a_second(taken, SECOND)
 
 
 @pytest.mark.parametrize("idle", [0, 3 * SECOND])
@@ -260,8 +255,8 @@ def test_where_the_limit_changes_each_holds_for_the_seconds_that_begin_under_it(
         taken += [at for _, at in grant.times]
     # Then no second holds more than the larger, none that begins under the new one more than that
     new = [at for at in taken if at >= START + 3_500_000]
-    assert most_in_a_second(taken) <= ceil(aimed(max(before, after)))
-    assert most_in_a_second(new) <= ceil(aimed(after))
+    assert most_in_a_second(taken, SECOND) <= ceil(aimed(max(before, after)))
+    assert most_in_a_second(new, SECOND) <= ceil(aimed(after))
     assert len([at for at in new if at >= START + 5 * SECOND]) >= 0.9 * aimed(after)
 
 
@@ -281,7 +276,7 @@ def test_lost_books_never_double_the_pace(limit: float, until_flush: int, after:
         resumed += [at for _, at in more.times]
     assert resumed or limit < 1
     assert all(at >= max(promised, default=0) for at in resumed)
-    assert most_in_a_second([*promised, *resumed]) <= ceil(limit) + (1 if limit < 100 else 0)
+    assert most_in_a_second([*promised, *resumed], SECOND) <= ceil(limit) + (1 if limit < 100 else 0)
 
 
 @pytest.mark.parametrize("limit", [2.0, 500.0])

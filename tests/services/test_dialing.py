@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
@@ -38,6 +37,7 @@ from campaign.storage.engine import Store
 from campaign.storage.schema import attempts, campaigns, do_not_call, events, lines, targets
 from tests.clock import FakeClock
 from tests.engine import LINE, PLENTY, LocalThrottle, ScriptedProvider, add_campaign, dial_once, numbers, outside
+from tests.sliding import most_in_a_second
 
 
 def rows(store: Store, table: Any) -> list[Any]:
@@ -97,7 +97,7 @@ def test_the_line_is_never_fuller_than_its_limit(store: Store) -> None:
     line = LINE.model_copy(update={"max_in_flight": 7})
     provider = ScriptedProvider()
     # When it is dialled for a while
-    dial(store, provider, 0.6, line)
+    dial(store, provider, 2.0, line)
     # Then seven are out and the others wait for room
     assert len(provider.rung) == 7
 
@@ -117,11 +117,6 @@ def test_pace_holds_for_the_line_and_for_a_campaign_of_its_own(store: Store) -> 
     assert most_in_a_second([at for at, _ in provider.rung]) <= 120
     assert most_in_a_second([at for at, phone in provider.rung if phone in slow]) <= 11
     assert max(at for at, phone in provider.rung if phone in quick) < max(at for at, _ in provider.rung)
-
-
-def most_in_a_second(times: list[float]) -> int:
-    ordered = sorted(times)
-    return max(bisect_left(ordered, at + 1.0) - i for i, at in enumerate(ordered))
 
 
 A, B = numbers(2)

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -43,6 +44,8 @@ from tests.services.erasing_world import (
     uploaded,
 )
 from tests.services.rows import running
+
+pytestmark = pytest.mark.slow
 
 PEOPLE = range(3)
 NAMES = ("recall", "other")

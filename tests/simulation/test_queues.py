@@ -1,7 +1,11 @@
 """Small worlds just before closing time, at providers that hold calls for a while before they ring."""
 
+import pytest
+
 from tests.simulation.climates import overflowing, queueing
 from tests.simulation.run import run_seed
+
+pytestmark = pytest.mark.slow
 
 
 def test_no_call_rings_after_closing_that_its_provider_held_for_up_to_ten_minutes() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
@@ -17,6 +16,7 @@ from campaign.domain.errors import OutOfReach
 from campaign.domain.pace import Correction, Reservation, Want
 from campaign.policies.pacing import HORIZON, SECOND, spacing
 from campaign.policies.reserving import Books, reserve
+from tests.sliding import most_in_a_second
 from workers.throttle import SCRIPT, RedisThrottle, _asking
 
 TOLD_TIME = "local clock = {'0', KEYS[#KEYS]}"
@@ -28,11 +28,6 @@ def asked(url: str, work: Callable[[Redis], Awaitable[object]]) -> object:
             return await work(client)
 
     return asyncio.run(run())
-
-
-def most_in_a_second(times: Sequence[float]) -> int:
-    ordered = sorted(times)
-    return max(bisect_left(ordered, at + 1.0) - i for i, at in enumerate(ordered))
 
 
 async def take(throttle: RedisThrottle, rate: float, until: float, wants: Sequence[Want]) -> list[float]:
