@@ -107,7 +107,7 @@ def test_a_broker_that_falls_silent_is_left_and_found_again(on_postgresql: Lab) 
 def test_a_database_that_is_away_for_a_while_leaves_no_doubt(on_postgresql: Lab) -> None:
     dialling(on_postgresql)
     assert on_postgresql.database is not None
-    # When the database is away for five seconds, with calls in the air
+    # When the database is away for some seconds, with calls in the air
     on_postgresql.database.refuse()
     assert quiet(on_postgresql)
     on_postgresql.database.heal()
