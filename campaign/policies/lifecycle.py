@@ -140,10 +140,11 @@ def _given_back(attempt: Attempt, target: Target, event: GivenBack, now: float) 
     if not holds(attempt, event.token, AttemptState.CLAIMED, AttemptState.SENDING):
         return Step(note="late_give_back")
     released = closed(attempt, AttemptState.RELEASED, now, reason=event.reason)
+    signal = Signal(SignalKind.UNTRIED) if event.probe else None
     if event.skip:
-        return Step(released, skipped(target, event.reason, now))
+        return Step(released, skipped(target, event.reason, now), signal)
     due_at = now if event.due_at is None else event.due_at
-    return Step(released, free(target, due_at, event.reason, now))
+    return Step(released, free(target, due_at, event.reason, now), signal)
 
 
 def _lease_ran_out(attempt: Attempt, target: Target, plan: Plan, rules: LookRules, now: float) -> Step:

@@ -22,6 +22,7 @@ class SignalKind(StrEnum):
     FAILED = "failed"  # no connection, a broken answer, a 5xx
     THROTTLED = "throttled"  # 429, or 503 that says when
     NOT_READY = "not_ready"  # the agent or extension is not there
+    UNTRIED = "untried"  # the breaker's probe was given back unsent
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,19 @@ def _not_ready(health: LineHealth, signal: Signal, now: float) -> LineHealth:
     )
 
 
-_STEPS = {SignalKind.OK: _ok, SignalKind.FAILED: _failed, SignalKind.NOT_READY: _not_ready}
+def _untried(health: LineHealth, _signal: Signal, now: float) -> LineHealth:
+    """Nothing was learnt: another call may be the probe at once."""
+    if health.state is not LineState.PROBING:
+        return health
+    return replace(health, state=LineState.BROKEN, not_before=now, changed_at=now)
+
+
+_STEPS = {
+    SignalKind.OK: _ok,
+    SignalKind.FAILED: _failed,
+    SignalKind.NOT_READY: _not_ready,
+    SignalKind.UNTRIED: _untried,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from campaign.policies.pacing import HORIZON
 from campaign.policies.share import Demand, split
 from campaign.providers.registry import queue_margin
 from campaign.services import restoring, suppression
-from campaign.services.recording import record_in
+from campaign.services.recording import record_in, tell_lines
 from campaign.services.restoring import Memory
 from campaign.storage import attempt_rows, claims, line_rows
 from campaign.storage.attempt_rows import Hand
@@ -296,11 +296,11 @@ def confirm(
         back = _refusals(connection, line, health, mine, hands, now, key)
         going = [c for c in mine if c.attempt_id not in back]
         claims.set_sending(connection, [c.attempt_id for c in going], now, now + lease)
-        if back:
-            record_in(connection, store, rules, list(back.items()))
+        news = record_in(connection, store, rules, list(back.items())) if back else {}
     if going:
         memory.committed(row.watch, going[-1].call.our_ref, now)
     reach("send.after_sending_commit")
+    tell_lines(store, news)
     return going
 
 
@@ -337,8 +337,9 @@ def _refusals(
 def _given_back(call: ClaimedCall, answer: Gate) -> GivenBack:
     match answer:
         case Wait(due_at, reason):
-            return GivenBack(call.token, reason, due_at)
+            return GivenBack(call.token, reason, due_at, probe=call.probe)
         case Skip(reason):
-            return GivenBack(call.token, reason, skip=True)
+            return GivenBack(call.token, reason, skip=True, probe=call.probe)
         case _:
-            return GivenBack(call.token, "paused, answered or the line silent, at the last moment")
+            reason = "paused, answered or the line silent, at the last moment"
+            return GivenBack(call.token, reason, probe=call.probe)

@@ -23,6 +23,9 @@ from campaign.storage.engine import Connection, Store
 Happened = tuple[int, Event]
 """An attempt's id and what happened to it."""
 
+News = Mapping[str, list[Signal]]
+"""By line, what its calls met and it does not know yet."""
+
 
 @dataclass(slots=True)
 class _Desk:
@@ -48,18 +51,17 @@ def record(store: Store, rules: Mapping[str, LookRules], happened: Sequence[Happ
     if not happened:
         return
     with store.write() as connection:
-        desk = record_in(connection, store, rules, happened)
-        news = [line for line, signals in desk.signals.items() if _is_news(connection, line, signals, desk.now)]
+        news = record_in(connection, store, rules, happened)
         reach("record.before_commit")
     reach("record.after_commit")
-    for line in news:
-        _tell_line(store, line, desk.signals[line])
+    tell_lines(store, news)
 
 
 def record_in(
     connection: Connection, store: Store, rules: Mapping[str, LookRules], happened: Sequence[Happened]
-) -> _Desk:
-    """The same inside a transaction of the caller's."""
+) -> News:
+    """The same inside a transaction of the caller's, who tells the lines once it is committed. Only answers and calls
+    that are given back have anything to tell them."""
     if pausing := [attempt_id for attempt_id, event in happened if may_pause(event)]:
         campaign_rows.lock_of_attempts(connection, pausing)
     pairs = attempt_rows.lock_pairs(connection, sorted({attempt_id for attempt_id, _ in happened}))
@@ -70,7 +72,7 @@ def record_in(
         if attempt_id in desk.pairs:
             _apply(desk, desk.pairs[attempt_id], event)
     _write(connection, desk)
-    return desk
+    return {line: signals for line, signals in desk.signals.items() if _is_news(connection, line, signals, desk.now)}
 
 
 def _adoptions(connection: Connection, desk: _Desk, happened: Sequence[Happened]) -> list[Happened]:
@@ -146,8 +148,9 @@ def _is_news(connection: Connection, line: str, signals: list[Signal], now: floa
     return after_signals(health, signals, now) != health
 
 
-def _tell_line(store: Store, line: str, signals: list[Signal]) -> None:
+def tell_lines(store: Store, news: News) -> None:
     """Soft state: lost with the process that held it, made again by the next answers."""
-    with store.write() as connection:
-        health = line_rows.lock_line(connection, line).health
-        line_rows.write_health(connection, line, after_signals(health, signals, store.now(connection)))
+    for line, signals in news.items():
+        with store.write() as connection:
+            health = line_rows.lock_line(connection, line).health
+            line_rows.write_health(connection, line, after_signals(health, signals, store.now(connection)))

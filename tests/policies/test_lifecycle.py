@@ -26,6 +26,7 @@ from campaign.policies.events import (
     TimeRanOut,
 )
 from campaign.policies.lifecycle import decide
+from campaign.policies.line_health import Signal, SignalKind
 from campaign.policies.looking import LookRules
 from tests.policies.rows import FINAL, LEASED, LOOKED_AT, NOW, events, pairs, plans, rules
 
@@ -277,6 +278,13 @@ def test_a_call_given_back_is_free_at_once_or_skipped(skip: bool) -> None:
     attempt, target = after(live(AttemptState.SENDING), GivenBack(1, "listed", skip=skip))
     assert attempt.state is AttemptState.RELEASED
     assert target.state is (TargetState.SKIPPED if skip else TargetState.WAITING)
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_a_probe_given_back_tells_its_line_so(skip: bool) -> None:
+    assert step(live(AttemptState.SENDING), GivenBack(1, "listed", skip=skip)).signal is None
+    told = step(live(AttemptState.SENDING), GivenBack(1, "listed", skip=skip, probe=True))
+    assert told.signal == Signal(SignalKind.UNTRIED)
 
 
 def test_a_call_given_back_by_a_stale_hand_is_not_free() -> None:

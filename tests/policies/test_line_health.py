@@ -71,6 +71,18 @@ def test_one_probe_and_nobody_else() -> None:
     assert allow(first.health, 50, later + PROBE_LEASE).calls == 1
 
 
+def test_a_probe_given_back_unsent_makes_room_for_another_at_once() -> None:
+    # Given a line that is being probed, When the probe is given back
+    later = broken().not_before
+    probing = allow(broken(), 50, later).health
+    untried = after_signals(probing, [Signal(SignalKind.UNTRIED)], later + 1.0)
+    # Then one other call may be the probe, and the next wait is no longer for it
+    again = allow(untried, 50, later + 1.0)
+    assert (again.calls, again.probe, untried.trips) == (1, True, broken().trips)
+    # And a line that is not being probed does not care
+    assert after_signals(LineHealth(), [Signal(SignalKind.UNTRIED)], NOW) == LineHealth()
+
+
 def test_a_probe_that_fails_doubles_the_wait_up_to_a_bound() -> None:
     health, now, waits = broken(), NOW, []
     for _ in range(9):
