@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from campaign.domain.errors import OutOfReach
 from campaign.domain.pace import Correction, Reservation, Room, StartTime, Want
-from campaign.policies.pacing import HORIZON, SECOND, spacing
+from campaign.policies.pacing import HORIZON, LATEST, SECOND, spacing
 
 PREFIX = "campaign:pace:"
 KEPT_FOR = 86_400
@@ -35,34 +35,33 @@ MOST_ROOM = 1000
 
 TIME = "local t = redis.call('TIME') return t[1] .. string.format('%06d', t[2])"
 
-# KEYS: the line's bucket; its noted start times; its spacing (the first start time since it was idle; step, quick step
-# and most, as last taken by); the next time for one in the place of another; then one bucket per want. ARGV: 'look' or
-# 'take', horizon, ttl, the line's opening, step, quick step, step in place (0: none) and most in a second, the number
-# of wants, per want its count and own step (0: none), and per correction the start time and how late its call left (-1:
-# unused); all in microseconds. Answers, as one text (a list's items cost more to read than a start time to give), the
-# time now, how long to wait (-1: everything given), the number of start times, and pairs of (index of the want, start
-# time).
+# KEYS: the line's bucket; its noted start times, each by the latest moment at which its call may have left; its spacing
+# (the first start time since it was idle; step, quick step, most and lateness, as last taken by); then one bucket per
+# want. ARGV: 'look' or 'take', horizon, ttl, how late a call may be at most, the line's opening, step, quick step, most
+# in a second and lateness of calls not told of, the corrections as one text (pairs of start time and how late its call
+# left, -1: unused), the number of wants, and per want its count and own step (0: none); all in microseconds.
+# Answers, as one text (a list's items cost more to read than a start time to give), the time now, how long to wait (-1:
+# everything given), the number of start times, and pairs of (index of the want, start time).
 #
 # A look takes nothing, and goes by the spacing last taken by: who looks learns the line's limit only by claiming.
 # Before a line's books are opened it says that there is one start time, since asking for one opens them.
 SCRIPT = """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
-local taken, horizon, ttl, opening = ARGV[1] == 'take', tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local step, quick, in_place = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local most, groups = tonumber(ARGV[8]), tonumber(ARGV[9])
+local taken, horizon, ttl, latest = ARGV[1] == 'take', tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local opening, step, quick = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local most, late, groups = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[11])
 local bucket, noted = KEYS[1], KEYS[2]
 local finish = now + horizon
 local function text(number) return string.format('%.0f', number) end
 local function keep(key, at) redis.call('SET', key, text(at), 'EX', ttl) end
-local function last() return tonumber(redis.call('ZRANGE', noted, -1, -1)[1] or 0) end
 local function no_further(stored, furthest) return math.max(now, math.min(stored, now + furthest)) end
-local at, ahead = tonumber(redis.call('GET', bucket) or ''), last()
-if at == nil or ahead > finish then
+local at, last = tonumber(redis.call('GET', bucket) or ''), redis.call('ZRANGE', noted, -1, -1, 'WITHSCORES')[2]
+if at == nil or tonumber(last or 0) > finish + latest then
   if not taken then return text(now) .. ' ' .. text(opening - horizon) .. ' 1' end
-  redis.call('DEL', noted, KEYS[3], KEYS[4])
-  at, ahead = now + opening, 0
-elseif ahead > 0 then
+  redis.call('DEL', noted, KEYS[3])
+  at = now + opening
+elseif last then
   at = no_further(at, horizon + step)
 else
   at = no_further(at, opening + step)
@@ -71,10 +70,10 @@ end
 -- what the groups want
 local ready, left, own, total = {}, {}, {}, 0
 for i = 1, groups do
-  left[i] = tonumber(ARGV[8 + 2 * i])
-  own[i] = tonumber(ARGV[9 + 2 * i])
+  left[i] = tonumber(ARGV[10 + 2 * i])
+  own[i] = tonumber(ARGV[11 + 2 * i])
   ready[i] = now
-  if own[i] > 0 then ready[i] = no_further(tonumber(redis.call('GET', KEYS[i + 4]) or finish), horizon + own[i]) end
+  if own[i] > 0 then ready[i] = no_further(tonumber(redis.call('GET', KEYS[i + 3]) or finish), horizon + own[i]) end
   total = total + left[i]
 end
 local function next_group()
@@ -84,56 +83,33 @@ local function next_group()
   end
   return best
 end
-local given, times = {}, {}
-local function give(group, slot)
-  times[#times + 1] = slot
-  given[#given + 1] = group - 1
-  given[#given + 1] = text(slot)
-  left[group] = left[group] - 1
-  total = total - 1
-  ready[group] = slot + own[group]
-end
 
 -- what is noted, and what came of it
-local since, again = nil, tonumber(redis.call('GET', KEYS[4]) or 0)
-local kept = {}
+local since, kept = nil, {}
 for number in string.gmatch(redis.call('GET', KEYS[3]) or '', '%d+') do kept[#kept + 1] = tonumber(number) end
 if kept[1] then since = kept[1] end
-if kept[1] and not taken then step, quick, most = kept[2], kept[3], kept[4] end
-local function note(slot)
-  while redis.call('ZADD', noted, 'NX', text(slot), text(slot)) == 0 do slot = slot + 1 end
-  return slot
-end
-local unused, before = 0, math.max(now, ahead) - 1000000
-for i = 10 + 2 * groups, #ARGV, 2 do
-  local mark, late = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
-  if redis.call('ZREM', noted, ARGV[i]) == 1 then
-    if late >= 0 then note(mark + late) elseif in_place > 0 and mark > before then unused = unused + 1 end
+if kept[1] and not taken then step, quick, most, late = kept[2], kept[3], kept[4], kept[5] end
+for mark, told in string.gmatch(ARGV[10], '(%d+) (-?%d+)') do
+  if told == '-1' then
+    redis.call('ZREM', noted, mark)
+  else
+    redis.call('ZADD', noted, 'XX', text(tonumber(mark) + tonumber(told)), mark)
   end
 end
 redis.call('ZREMRANGEBYSCORE', noted, '-inf', text(now - 1000000))
-if redis.call('ZCARD', noted) == 0 then since = nil end
-
--- in the place of unused ones
-ahead = last()
-while taken and unused > 0 and total > 0 do
-  local group, slot = next_group(), math.max(now, again)
-  if slot >= ahead or ready[group] > slot then break end
-  again = slot + in_place
-  unused = unused - 1
-  give(group, note(slot))
-end
-
--- after all others
 local count = redis.call('ZCARD', noted)
+if count == 0 then since = nil end
+
+-- in order of time, a second after the latest of the last ones at least
+local times, given = {}, {}
 local from, to = math.max(0, count - most), count - most + total
-local known, placed = {}, #times
-if to >= 0 then known = redis.call('ZRANGE', noted, from, to) end
+local known = {}
+if to >= 0 then known = redis.call('ZRANGE', noted, from, to, 'WITHSCORES') end
 local function first()
-  local rank = count + #times - placed - most
+  local rank = count + #times - most
   if rank < 0 then return at end
-  if rank < count then return math.max(at, tonumber(known[rank - from + 1]) + 1000000) end
-  return math.max(at, times[rank - count + placed + 1] + 1000000)
+  if rank < count then return math.max(at, tonumber(known[2 * (rank - from) + 2]) + 1000000) end
+  return math.max(at, times[rank - count + 1] + late + 1000000)
 end
 while total > 0 do
   local group = next_group()
@@ -142,7 +118,12 @@ while total > 0 do
   since = since or slot
   at = slot + step
   if slot >= since + 1000000 then at = slot + quick end
-  give(group, slot)
+  times[#times + 1] = slot
+  given[#given + 1] = group - 1
+  given[#given + 1] = text(slot)
+  left[group] = left[group] - 1
+  total = total - 1
+  ready[group] = slot + own[group]
 end
 local wait = -1
 for i = 1, groups do
@@ -156,14 +137,13 @@ local answer = text(now) .. ' ' .. text(wait) .. ' ' .. #times
 if not taken then return answer end
 keep(bucket, at)
 for i = 1, groups do
-  if own[i] > 0 then keep(KEYS[i + 4], ready[i]) end
+  if own[i] > 0 then keep(KEYS[i + 3], ready[i]) end
 end
 if since then
-  local spacing = text(since) .. ' ' .. text(step) .. ' ' .. text(quick) .. ' ' .. text(most)
-  redis.call('SET', KEYS[3], spacing, 'EX', ttl)
+  local spacing = {text(since), text(step), text(quick), text(most), text(late)}
+  redis.call('SET', KEYS[3], table.concat(spacing, ' '), 'EX', ttl)
 end
-keep(KEYS[4], again)
-for i = placed + 1, #times do note(times[i]) end
+for i = 1, #times do redis.call('ZADD', noted, text(times[i] + late), text(times[i])) end
 redis.call('EXPIRE', noted, ttl)
 return answer .. ' ' .. table.concat(given, ' ')
 """
@@ -241,12 +221,11 @@ def _asking(
 ) -> tuple[list[str], list[int | str]]:
     """The script's keys and arguments."""
     books = PREFIX + line
-    keys = [books, *(f"{books}:{name}" for name in ("given", "spacing", "again", *(want.key for want in wants)))]
+    keys = [books, *(f"{books}:{name}" for name in ("noted", "spacing", *(want.key for want in wants)))]
     apart = spacing(calls_per_second)
-    arguments: list[int | str] = [what, round(HORIZON * SECOND), KEPT_FOR]
-    arguments += [apart.opening, apart.step, apart.quick, apart.in_place or 0, apart.most, len(wants)]
+    told = " ".join(f"{mark} {-1 if late is None else late}" for mark, late in corrections)
+    arguments: list[int | str] = [what, round(HORIZON * SECOND), KEPT_FOR, LATEST]
+    arguments += [apart.opening, apart.step, apart.quick, apart.most, apart.late, told, len(wants)]
     for want in wants:
         arguments += [want.count, spacing(want.limit).step if want.limit else 0]
-    for mark, late in corrections:
-        arguments += [mark, -1 if late is None else late]
     return keys, arguments

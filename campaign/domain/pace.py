@@ -58,8 +58,7 @@ class Throttle(Protocol):
     ) -> Reservation:
         """Start times with which no sliding second of the line, over all machines, holds more than it may.
 
-        ``corrections`` are about start times given earlier. Where an unused one is told of within a second, another
-        may come in its place, at once. Raises OutOfReach where the shared clock cannot be asked; then nothing may be
-        sent.
+        ``corrections`` are about start times given earlier. What is not told of soon counts as late as may be. Raises
+        OutOfReach where the shared clock cannot be asked; then nothing may be sent.
         """
         ...

@@ -7,32 +7,40 @@ SECOND = 1_000_000
 """Microseconds, in which Redis reads its clock and start times are counted."""
 
 UNDER_THE_LIMIT = 0.975
-"""The pace aimed at, as a share of the limit: what jitter between a start time and the wire may eat."""
+"""The pace of even steps, as a share of the limit: what jitter between a start time and the wire may eat."""
 
-HORIZON = 0.5
-"""Seconds ahead for which start times are given out."""
+FULL = 0.985
+"""How many calls a quick line's second may hold, as a share of the limit. Its calls are counted where they left, so the
+rest is for what comes after that alone: the network, the provider's own reading of the time, and two workers' readings
+of the shared clock."""
+
+HORIZON = 0.7
+"""Seconds ahead for which start times are given out. Less, and a machine that is held up asks too late; more, and those
+of a quick line are given out before it is told when the calls left that they must keep a second from."""
 
 FENCEPOST_BELOW = 100.0
 """Calls per second below which one call more in a sliding second is allowed (both ends of the second may be met)."""
 
-CATCHING_UP = 1.05
+CATCHING_UP = 1.25
 """How close to each other starts may come, as a share of the limit, while the second before them holds fewer than it
-may: so a quick line makes up for time in which nobody asked for start times."""
-
-IN_PLACE = 0.25
-"""How close those may come, as a share of the limit, that are given in the place of unused ones, between all others.
-With more of either a start could be less late; with less, what was missed is made up for later. (1.02 and 0.12 were
-tried and told from these by no measurement.)"""
+may: so a quick line makes up for start times that nobody asked for, that were not used, or that were used late."""
 
 SPARED = 3
-"""Calls by which a quick line's full second stays under the limit at least: what a start may be late is won from it."""
+"""Calls by which a quick line's full second stays under the limit at least."""
 
 SAFETY = 0.5
-"""The share of the lateness that arithmetic allows which we use. The other half is left to what comes after our last
-look at the clock: a processor that is taken from us, the network, the provider's own reading, and two workers' readings
-of the shared clock. With 0.65 eight processes on two cores were seen to send 1,002 calls in a second of 1,000."""
+"""The share of the lateness that arithmetic allows which we use where steps alone keep the limit. The other half is
+left to what comes after our last look at the clock."""
 
 MOST_LATE = 0.25
+"""Seconds after its start time from which no request leaves any more, on whatever line."""
+
+ON_ITS_WAY = 0.25
+"""Seconds that a request of a quick line may take from the last look at the clock to the wire, as long as nobody has
+told when it left: a processor that is taken from us, a process that has died."""
+
+LATEST = round((MOST_LATE + ON_ITS_WAY) * SECOND)
+"""Microseconds after its start time until which such a request may leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +48,15 @@ class Spacing:
     """How a line's start times follow one another, in microseconds.
 
     ``step`` lies between two of them, and no sliding second holds more than ``most``. On a quick line that has fallen
-    behind it may shrink to ``quick``, and others ``in_place`` apart may come between; a slow line keeps its step.
-    ``opening`` is for how long a line is silent whose books were lost: whatever was promised is over by then. A quick
-    line's starts may have come so close that a whole second must lie between.
+    behind it may shrink to ``quick``. A call of which nobody has told when it left may leave up to ``late`` after its
+    start time. ``opening`` is for how long a line is silent whose books were lost: whatever was promised is over by
+    then. A quick line's starts may have come so close that a whole second must lie between.
     """
 
     step: int
     quick: int
-    in_place: int | None
     most: int
+    late: int
     opening: int
 
 
@@ -56,30 +64,31 @@ def spacing(limit: float) -> Spacing:
     """For a limit in calls per second."""
     step, horizon = ceil(SECOND / aimed(limit)), round(HORIZON * SECOND)
     if limit < FENCEPOST_BELOW:
-        return Spacing(step, step, None, floor(aimed(limit)) + 1, horizon)
-    quick, in_place = ceil(SECOND / (limit * CATCHING_UP)), ceil(SECOND / (limit * IN_PLACE))
-    return Spacing(step, quick, in_place, min(floor(aimed(limit)), floor(limit) - SPARED), horizon + SECOND)
+        most = max(floor(aimed(limit)) + 1, floor(limit))  # calls that are late may fill it
+        return Spacing(step, step, most, 0, horizon)
+    quick, most = ceil(SECOND / (limit * CATCHING_UP)), min(floor(limit * FULL), floor(limit) - SPARED)
+    return Spacing(step, quick, most, LATEST, horizon + SECOND)
 
 
 def lateness_allowed(limit: float) -> float:
-    """Seconds after its start time at which a request no longer leaves but asks for another.
+    """Seconds after its start time at which a request of a line no longer leaves but asks for another.
+
+    A quick line's calls are counted where they left, and until that is told as if they left as late as they may: there
+    lateness fills no second. A slow line's steps keep its limit.
+    """
+    return lateness_between_steps(limit) if limit < FENCEPOST_BELOW else MOST_LATE
+
+
+def lateness_between_steps(limit: float) -> float:
+    """Seconds by which starts that are one step apart may be late, where nothing else keeps the limit.
 
     Of starts that are late by at most d, a sliding second holds those of its own start times and those of the d before
     it; d is what keeps them within the limit, or within one more where a fencepost is allowed.
     """
-    if limit < FENCEPOST_BELOW:
-        most = (floor(limit) + 1.0) / aimed(limit) - 1.0
-    else:
-        most = (floor(limit) - 1 - spacing(limit).most) / (limit * (CATCHING_UP + IN_PLACE))
-    return min(MOST_LATE, most * SAFETY)
-
-
-def too_late(limit: float) -> float:
-    """Seconds after its start time from which a request that has left may have made some second one too full: it is
-    counted where it left, and the next start times make room for it."""
-    return lateness_allowed(limit) * (0.5 + SAFETY / 2) / SAFETY
+    most = floor(limit) + (1.0 if limit < FENCEPOST_BELOW else 0.0)
+    return min(MOST_LATE, (most / aimed(limit) - 1.0) * SAFETY)
 
 
 def aimed(limit: float) -> float:
-    """Calls per second to aim at for a limit that must never be exceeded in any sliding second."""
+    """Calls per second of even steps for a limit that must never be exceeded in any sliding second."""
     return limit * UNDER_THE_LIMIT

@@ -16,6 +16,7 @@ import logging
 import ssl
 from collections.abc import Callable
 from functools import lru_cache, partial
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -24,7 +25,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from campaign.domain.errors import UsageFault
 from campaign.domain.line import Line
-from campaign.providers.port import Fault, Reply, Request
+from campaign.providers.port import Fault, Reply, Request, on_departure
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of an answer; a longer one is a fault (the request was sent)."""
@@ -232,9 +233,20 @@ def _transport(tls: ssl.SSLContext, connections: int) -> httpx.AsyncBaseTranspor
     return AiohttpTransport(verify=tls, trust_env=False, client=partial(_session, tls, connections))
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Tells when a request leaves: not before it has a connection, which may have to be made first."""
+
+    async def connect(self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout) -> Any:
+        connection = await super().connect(req, traces, timeout)
+        if (tell := on_departure.get()) is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, tell)  # aiohttp writes in a task of its own, one turn of the loop later
+        return connection
+
+
 def _session(tls: ssl.SSLContext, connections: int) -> aiohttp.ClientSession:
     """Made inside the running loop, at the first request."""
-    connector = aiohttp.TCPConnector(
+    connector = _Connector(
         limit=connections,
         limit_per_host=0,
         ssl=tls,

@@ -5,7 +5,8 @@ what its token needs, never sleeps, never retries, never raises for anything a p
 comes back from the sender as :class:`Fault`, everything else is a verdict, a report or a finding.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -18,6 +19,11 @@ QUEUES = 300.0
 
 AT_ONCE = 30.0
 """The same where it places a call when it is asked to."""
+
+
+on_departure: ContextVar[Callable[[], object] | None] = ContextVar("on_departure", default=None)
+"""What the sender calls in the task that sends, once a request of it has been written. Where a provider needs several
+requests for one call, the last one counts."""
 
 
 @dataclass(frozen=True, slots=True)

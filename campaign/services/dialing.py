@@ -15,11 +15,12 @@ from campaign.domain.calls import OutboundCall
 from campaign.domain.errors import OutOfReach
 from campaign.domain.failpoints import reach
 from campaign.domain.line import Line
-from campaign.domain.pace import Correction, Reservation, StartTime, Want
+from campaign.domain.pace import Reservation, StartTime, Want
 from campaign.domain.verdicts import Verdict, unconfirmed
 from campaign.policies.events import Answered, GivenBack
-from campaign.policies.pacing import HORIZON, SECOND, lateness_allowed, too_late
+from campaign.policies.pacing import HORIZON, lateness_allowed, lateness_between_steps
 from campaign.services.claiming import Claim, ClaimedCall, Wish, claim, confirm
+from campaign.services.departures import Departures
 from campaign.services.outside import Outside
 
 log = logging.getLogger(__name__)
@@ -41,13 +42,9 @@ whichever process: seldom and many, since a claim costs the same for one call as
 
 LINGER = 0.2
 
-GATHER = 0.05
-"""Seconds for which calls that miss their start times are gathered before they ask for others: who misses some is short
-of time, and each asking takes more of it."""
-
 AHEAD = 8
-"""Where the line is quicker than this process: strides of calls that one commit of `sending` covers. A stride is what
-leaves within the lateness allowed, some 10 ms, so a kill still leaves less than a quarter second in doubt."""
+"""Where the line is quicker than this process: strides of calls that one commit of `sending` covers, at most BATCH. A
+stride is what leaves within the lateness allowed."""
 
 SHORTEST_STRIDE = 10
 
@@ -85,8 +82,10 @@ class Dialer:
     _behind: bool = False
     _stride: int = BATCH
     _missed: int = 0
-    _corrections: list[Correction] = field(default_factory=list)
-    _asking_again: bool = False
+    _departures: Departures = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._departures = Departures(self.outside.clock, self._tell)
 
     async def run(self, seconds: float) -> None:
         """Dial for at most ``seconds``; returns sooner when nothing is due. A run that comes while another is under way
@@ -111,6 +110,7 @@ class Dialer:
         while self._tasks:
             await asyncio.wait(set(self._tasks))
         self._give_back_all("the worker is stopping")
+        await self._departures.told()
 
     async def _run(self, until: float) -> None:
         while self._may_go_on(until):
@@ -194,31 +194,22 @@ class Dialer:
         what came of earlier start times kept: to be told twice does no harm."""
         wants = [_want(campaign, members) for campaign, members in groups.items()]
         queues = list(groups.values())
-        corrections, self._corrections = self._corrections, []
+        corrections = self._departures.taken()
         try:
             answer = await self.outside.throttle.reserve(self.line.name, self._pace, wants, corrections)
         except BaseException:
             self._hold_again(queues)
-            self._corrections += corrections
+            self._departures.again(corrections)
             raise
         for window in _windows([(start, queues[start.want].popleft()) for start in answer.starts]):
             self._start(self._leave(window))
         return answer
 
-    async def _ask_again(self) -> None:
-        """For calls that have just missed their start times: told soon, others may come in their place."""
-        await asyncio.sleep(GATHER)
-        self._asking_again = False
-        groups = _by_campaign([held for held in self._held if held.committed is not None])
-        self._held = deque(held for held in self._held if held.committed is None)
+    async def _tell(self) -> None:
         try:
-            await self._reserve(groups)
+            await self._reserve({})
         except OutOfReach as error:
             log.warning("line %s: %s", self.line.name, error)
-        else:
-            self._hold_again(groups.values())
-        if self._runs == 0:
-            self._give_back_all("its start time was missed")
 
     def _length_of_stride(self) -> int:
         """For how many calls to ask at once: those that miss their start time ask again and again, so where the line is
@@ -264,7 +255,7 @@ class Dialer:
                     self._leaving += 1
                     self._start(self._leave_at(start, going[held.call.attempt_id]))
                 else:
-                    self._corrections.append(Correction(start.mark))
+                    self._departures.unused(start)
         finally:
             self._leaving -= len(window)
 
@@ -273,23 +264,25 @@ class Dialer:
         await self._sleep_until(start.at)
         self._leaving -= 1
         now = self.outside.clock.monotonic()
-        if now > start.at + lateness_allowed(self._pace):
+        if now > start.at + self._lateness_allowed(held.call):
             self._miss(start, held)
             return
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, self._left, start)  # one turn of the loop to write, and we know when it left
+        self._departures.begun(start)
         await self._send(held)
+        self._departures.ended(start)
 
     def _miss(self, start: StartTime, held: _Held) -> None:
         """Its moment has passed: it asks for another."""
-        self._corrections.append(Correction(start.mark))
+        self._departures.unused(start)
         self._held.append(held)
         self._missed += 1
         if self._runs == 0:
             self._give_back_all("its start time was missed")
-        elif not self._behind and not self._asking_again:
-            self._asking_again = True
-            self._start(self._ask_again())
+
+    def _lateness_allowed(self, call: ClaimedCall) -> float:
+        """A campaign's own pace is kept by the steps between its start times alone."""
+        line = lateness_allowed(self._pace)
+        return line if call.pace_limit is None else min(line, lateness_between_steps(call.pace_limit))
 
     async def _confirmed(self, some: Sequence[_Held]) -> list[_Held]:
         """Those of ``some`` whose `sending` is committed: they may be sent."""
@@ -341,15 +334,11 @@ class Dialer:
         clock = self.outside.clock
         return max(clock.monotonic() - held.committed[0], clock.now() - held.committed[1]) > BUDGET
 
-    def _left(self, start: StartTime) -> None:
-        late = self.outside.clock.monotonic() - start.at
-        if late > too_late(self._pace):
-            self._corrections.append(Correction(start.mark, round(late * SECOND)))
-
     # --- giving back, tasks, time
 
     def _give_back(self, held: _Held, reason: str) -> None:
-        self.outside.recorder.put((held.call.attempt_id, GivenBack(held.call.token, reason)))
+        call = held.call
+        self.outside.recorder.put((call.attempt_id, GivenBack(call.token, reason, probe=call.probe)))
 
     def _give_back_all(self, reason: str) -> None:
         while self._held:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from campaign.providers.port import Fault, Reply, Request
+from campaign.providers.port import Fault, Reply, Request, on_departure
 from tests.providers.wire import (
     GET,
     OK,
@@ -64,6 +64,30 @@ def test_a_request_without_a_body_says_so() -> None:
     _, server = exchange(answers_ok, Request("POST", "/hangup"))
     assert server.bodies == [b""]
     assert b"content-length: 0\r\n" in server.heads[0].lower()
+
+
+def test_it_is_told_when_a_request_leaves_which_one_that_waits_for_a_connection_does_not_yet() -> None:
+    happened: list[str] = []
+
+    async def one(name: str, send: Callable[[Request], Awaitable[Reply | Fault]]) -> None:
+        on_departure.set(lambda: happened.append(f"{name} left"))
+        assert isinstance(await send(POST), Reply)
+
+    async def run() -> None:
+        async def read_and_answer(visit: Visit) -> None:
+            while await visit.read():
+                happened.append("read")
+                await visit.say(OK)
+
+        # Given a line with one connection, When two calls are sent at once
+        async with serving(read_and_answer) as server, sending(server.url, connections=1) as sender:
+            await asyncio.gather(one("first", sender.send), one("second", sender.send))
+
+    asyncio.run(run())
+    # Then the second is told to leave after the first was read, and each of them once
+    assert happened.count("read") == 2
+    assert [each for each in happened if each != "read"] == ["first left", "second left"]
+    assert happened.index("second left") > happened.index("read")
 
 
 # --- one exchange is one request ---

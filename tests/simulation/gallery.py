@@ -56,7 +56,7 @@ MUTANTS = (
     Mutant(mutants.UnknownIsRetried),
     Mutant(mutants.UnknownIsNotPlaced),
     Mutant(mutants.LateResultOverwrites),
-    Mutant(mutants.StaleConflictAdopts, climate=hasty, since=50),
+    Mutant(mutants.StaleConflictAdopts, climate=hasty, since=1300),
     Mutant(mutants.ResultForgotten),
     Mutant(mutants.LeaseNeverRunsOut),
     Mutant(mutants.LateAnswerDropped),
