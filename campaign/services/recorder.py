@@ -21,7 +21,9 @@ fifty, and takes the interpreter from the calls that are about to leave."""
 LONGEST_GATHER = 0.15
 MOST = 500
 FIRST_PAUSE = 0.2
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 1.0
+"""Seconds between two askings of a database that is away: once it is back, what waits should be written before a lease
+runs out, which on a line with a short request deadline is eight seconds."""
 
 InThread = Callable[..., Awaitable[None]]
 

@@ -29,6 +29,12 @@ def on_postgresql(redis_server: RedisServer, postgres_url: str, tmp_path: Path) 
 
 
 @pytest.fixture
+def on_long_leases(redis_server: RedisServer, postgres_url: str, tmp_path: Path) -> Iterator[Lab]:
+    with lab(tmp_path, redis_server, postgres_url, line={**CALM, "timeout": "30s"}) as here:
+        yield here
+
+
+@pytest.fixture
 def on_sqlite(redis_server: RedisServer, tmp_path: Path) -> Iterator[Lab]:
     url = make_tables(f"sqlite:///{tmp_path / 'campaign.sqlite'}")
     with lab(tmp_path, redis_server, url, line=CALM) as here:
@@ -104,16 +110,16 @@ def test_a_broker_that_falls_silent_is_left_and_found_again(on_postgresql: Lab) 
     ends_well(on_postgresql)
 
 
-def test_a_database_that_is_away_for_a_while_leaves_no_doubt(on_postgresql: Lab) -> None:
-    dialling(on_postgresql)
-    assert on_postgresql.database is not None
+def test_a_database_that_is_away_for_a_while_leaves_no_doubt(on_long_leases: Lab) -> None:
+    dialling(on_long_leases)
+    assert on_long_leases.database is not None
     # When the database is away for some seconds, with calls in the air
-    on_postgresql.database.refuse()
-    assert quiet(on_postgresql)
-    on_postgresql.database.heal()
+    on_long_leases.database.refuse()
+    assert quiet(on_long_leases)
+    on_long_leases.database.heal()
     # Then their answers were kept and are recorded now: nobody has to be looked for
-    ends_well(on_postgresql)
-    assert judge(on_postgresql.store, on_postgresql.simulator.ledger("calls")).doubts == 0
+    ends_well(on_long_leases)
+    assert judge(on_long_leases.store, on_long_leases.simulator.ledger("calls")).doubts == 0
 
 
 POISONED = '''
