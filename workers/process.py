@@ -10,7 +10,6 @@ import logging
 import mmap
 import os
 import socket
-import sys
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
@@ -73,10 +72,6 @@ on in the background: a process that dials must still be able to take polls, and
 
 AT_ONCE = 2
 """Runs of one kind for one line in one process: one under way, and one that takes over from it."""
-
-SWITCH = 0.0005
-"""Seconds after which a database thread must let the event loop go on. Python's own 5 ms, several times in a row, would
-make calls miss their start times."""
 
 COLLECT = (50_000, 10, 10)
 """When Python looks for rings of garbage. A call in the air is a hundred objects and no ring; at Python's own threshold
@@ -245,7 +240,6 @@ def _make() -> Process:
         logs.never_show([runtime.settings.erasure_key.secret])
     memory = _remember(runtime)
     failpoints.arm_from_environment(os.environ)
-    sys.setswitchinterval(SWITCH)
     gc.freeze()  # what was imported lives as long as we do; looking through it would hold up calls
     gc.set_threshold(*COLLECT)
     loop = asyncio.new_event_loop()
