@@ -10,13 +10,15 @@ from campaign.domain.verdicts import VerdictKind
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The part of a row of ``attempts`` that changes in its life."""
+    """The part of a row of ``attempts`` that changes in its life, and what that turns on. ``probe``: it is to test a
+    broken line."""
 
     id: int
     target_id: int
     token: int
     state: AttemptState
     claimed_at: float
+    probe: bool = False
     lease_until: float | None = None
     sent_at: float | None = None
     placed_at: float | None = None

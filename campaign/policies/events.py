@@ -19,14 +19,12 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class GivenBack:
-    """The holder of ``token`` swears that nothing left. ``due_at`` None is at once. ``probe``: it was to test a broken
-    line."""
+    """The holder of ``token`` swears that nothing left. ``due_at`` None is at once."""
 
     token: int
     reason: str
     due_at: float | None = None
     skip: bool = False
-    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,11 +140,14 @@ def _given_back(attempt: Attempt, target: Target, event: GivenBack, now: float) 
     if not holds(attempt, event.token, AttemptState.CLAIMED, AttemptState.SENDING):
         return Step(note="late_give_back")
     released = closed(attempt, AttemptState.RELEASED, now, reason=event.reason)
-    signal = Signal(SignalKind.UNTRIED) if event.probe else None
     if event.skip:
-        return Step(released, skipped(target, event.reason, now), signal)
+        return Step(released, skipped(target, event.reason, now), _untried(attempt))
     due_at = now if event.due_at is None else event.due_at
-    return Step(released, free(target, due_at, event.reason, now), signal)
+    return Step(released, free(target, due_at, event.reason, now), _untried(attempt))
+
+
+def _untried(attempt: Attempt) -> Signal | None:
+    return Signal(SignalKind.UNTRIED) if attempt.probe else None
 
 
 def _lease_ran_out(attempt: Attempt, target: Target, plan: Plan, rules: LookRules, now: float) -> Step:
@@ -156,7 +159,7 @@ def _lease_ran_out(attempt: Attempt, target: Target, plan: Plan, rules: LookRule
     if attempt.state is not AttemptState.CLAIMED:
         return NOTHING
     released = closed(attempt, AttemptState.RELEASED, now, reason="lease ran out before anything was sent")
-    return Step(released, freed(target, now, "the worker that held it died"), note="rescue")
+    return Step(released, freed(target, now, "the worker that held it died"), _untried(attempt), note="rescue")
 
 
 def _time_ran_out(attempt: Attempt, target: Target, plan: Plan, now: float) -> Step:

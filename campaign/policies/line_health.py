@@ -22,7 +22,7 @@ class SignalKind(StrEnum):
     FAILED = "failed"  # no connection, a broken answer, a 5xx
     THROTTLED = "throttled"  # 429, or 503 that says when
     NOT_READY = "not_ready"  # the agent or extension is not there
-    UNTRIED = "untried"  # the breaker's probe was given back unsent
+    UNTRIED = "untried"  # the breaker's probe will not leave: given back, or its holder died
 
 
 @dataclass(frozen=True, slots=True)

@@ -337,9 +337,9 @@ def _refusals(
 def _given_back(call: ClaimedCall, answer: Gate) -> GivenBack:
     match answer:
         case Wait(due_at, reason):
-            return GivenBack(call.token, reason, due_at, probe=call.probe)
+            return GivenBack(call.token, reason, due_at)
         case Skip(reason):
-            return GivenBack(call.token, reason, skip=True, probe=call.probe)
+            return GivenBack(call.token, reason, skip=True)
         case _:
             reason = "paused, answered or the line silent, at the last moment"
-            return GivenBack(call.token, reason, probe=call.probe)
+            return GivenBack(call.token, reason)

@@ -338,7 +338,7 @@ class Dialer:
 
     def _give_back(self, held: _Held, reason: str) -> None:
         call = held.call
-        self.outside.recorder.put((call.attempt_id, GivenBack(call.token, reason, probe=call.probe)))
+        self.outside.recorder.put((call.attempt_id, GivenBack(call.token, reason)))
 
     def _give_back_all(self, reason: str) -> None:
         while self._held:

@@ -61,7 +61,7 @@ def record_in(
     connection: Connection, store: Store, rules: Mapping[str, LookRules], happened: Sequence[Happened]
 ) -> News:
     """The same inside a transaction of the caller's, who tells the lines once it is committed. Only answers and calls
-    that are given back have anything to tell them."""
+    that will not leave have anything to tell them."""
     if pausing := [attempt_id for attempt_id, event in happened if may_pause(event)]:
         campaign_rows.lock_of_attempts(connection, pausing)
     pairs = attempt_rows.lock_pairs(connection, sorted({attempt_id for attempt_id, _ in happened}))

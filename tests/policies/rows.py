@@ -63,6 +63,7 @@ def attempts(draw: st.DrawFn, states: frozenset[AttemptState] = frozenset(Attemp
         draw(tokens),
         state,
         claimed_at,
+        probe=draw(st.booleans()),
         lease_until=draw(moments) if state in LEASED else None,
         sent_at=draw(st.floats(claimed_at, NOW)) if left else None,
         placed_at=claimed_at if state is AttemptState.PLACED else None,

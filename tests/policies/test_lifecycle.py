@@ -283,8 +283,13 @@ def test_a_call_given_back_is_free_at_once_or_skipped(skip: bool) -> None:
 @pytest.mark.parametrize("skip", [True, False])
 def test_a_probe_given_back_tells_its_line_so(skip: bool) -> None:
     assert step(live(AttemptState.SENDING), GivenBack(1, "listed", skip=skip)).signal is None
-    told = step(live(AttemptState.SENDING), GivenBack(1, "listed", skip=skip, probe=True))
+    told = step(live(AttemptState.SENDING, probe=True), GivenBack(1, "listed", skip=skip))
     assert told.signal == Signal(SignalKind.UNTRIED)
+
+
+def test_a_probe_whose_holder_died_tells_its_line_so_unless_it_may_have_left() -> None:
+    died = {state: step(live(state, probe=True, lease_until=NOW), LeaseRanOut()).signal for state in LEASED}
+    assert died == {AttemptState.CLAIMED: Signal(SignalKind.UNTRIED), AttemptState.SENDING: None}
 
 
 def test_a_call_given_back_by_a_stale_hand_is_not_free() -> None:

@@ -30,6 +30,7 @@ from campaign.domain.verdicts import (
 )
 from campaign.policies.looking import LookRules
 from campaign.policies.pacing import SECOND
+from campaign.services.claiming import Wish, claim, claim_lease
 from campaign.services.dialing import Dialer
 from campaign.services.sweeping import sweep
 from campaign.storage.engine import Store, SystemClock
@@ -220,6 +221,23 @@ def test_where_the_probe_is_given_back_unsent_another_goes_at_once(store: Store,
     # Then another call is the probe, and the others follow
     assert [a.state for a in rows(store, attempts) if a.probe] == [AttemptState.RELEASED, AttemptState.PLACED]
     assert len(provider.rung) > 1
+
+
+def test_where_the_probes_worker_dies_before_it_left_another_goes_as_soon_as_that_is_known(
+    store: Store, clock: FakeClock
+) -> None:
+    # Given a broken line whose time has come, and a worker that dies with the probe claimed
+    add_campaign(store, numbers(20))
+    dial(store, ScriptedProvider({phone: [not_sent("connection refused")] for phone in numbers(20)}))
+    clock.advance(400.0)
+    assert [call.probe for call in claim(store, LINE, Wish(5), lambda: "ref-of-the-dead").calls] == [True]
+    # When its lease has run out
+    clock.advance(claim_lease(LINE) + 0.1)
+    sweep(store, PROVING)
+    # Then the next call is the probe
+    provider = ScriptedProvider()
+    dial(store, provider)
+    assert provider.rung
 
 
 @pytest.mark.parametrize("deed", ["pause", "list"])

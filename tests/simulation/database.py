@@ -42,16 +42,15 @@ class TargetRow:
 
 
 class AttemptRow:
-    __slots__ = ("answer_known_at", "campaign", "given_up", "line", "phone", "probe", "ref", "target", "value")
+    __slots__ = ("answer_known_at", "campaign", "given_up", "line", "phone", "ref", "target", "value")
 
-    def __init__(self, value: Attempt, target: TargetRow, line: str, ref: str, *, probe: bool) -> None:
+    def __init__(self, value: Attempt, target: TargetRow, line: str, ref: str) -> None:
         self.value = value
         self.target = target
         self.campaign = target.campaign
         self.line = line
         self.phone = target.phone
         self.ref = ref
-        self.probe = probe
         self.answer_known_at: float | None = None
         self.given_up = False
         """It has ended unknown: the plan or a person has signed for what follows, also if it comes back to life."""
@@ -104,8 +103,8 @@ class Database:
 
     def insert(self, target: TargetRow, line: str, now: float, lease: float, *, probe: bool) -> AttemptRow:
         number = len(self.attempts) + 1
-        value = Attempt(number, target.value.id, 1, AttemptState.CLAIMED, now, lease_until=now + lease)
-        row = AttemptRow(value, target, line, f"ref-{number}", probe=probe)
+        value = Attempt(number, target.value.id, 1, AttemptState.CLAIMED, now, probe, lease_until=now + lease)
+        row = AttemptRow(value, target, line, f"ref-{number}")
         self.attempts[number] = row
         self.live[number] = row
         self.version += 1

@@ -176,7 +176,7 @@ class Protocol:
                 self.database.notes["not mine at confirm"] += 1
                 continue
             answer = self.gate_at_confirm(hand.row, now)
-            if isinstance(answer, Pass) and self.is_running(hand.row) and may_send(health, hand.row.probe, now):
+            if isinstance(answer, Pass) and self.is_running(hand.row) and may_send(health, value.probe, now):
                 sending = replace(value, state=AttemptState.SENDING, sent_at=now, lease_until=now + lease)
                 self.write_attempt(hand.row, sending)
                 self.oracle.sending(hand.row, now)
