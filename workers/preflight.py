@@ -12,6 +12,7 @@ from pathlib import Path
 
 from redis import Redis
 from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as NoAnswer
 
 from campaign.config import Settings
 from campaign.domain.errors import CampaignError, OutOfReach
@@ -24,7 +25,7 @@ from workers import logs
 log = logging.getLogger(__name__)
 
 WAIT = 30.0
-"""Seconds for a database to begin to answer; a worker that nobody can order about is not started."""
+"""Seconds for a server to begin to answer; a worker whose database does not by then is not started."""
 
 ANSWER_WITHIN = 5.0
 REFUSALS = ("password authentication failed", "no password supplied", "does not exist", "pg_hba.conf", "not permitted")
@@ -58,23 +59,32 @@ def check_worker(environ: Mapping[str, str], cwd: Path) -> None:
 def check_beat(environ: Mapping[str, str], cwd: Path) -> Settings:
     settings = read_settings(environ, cwd)
     logs.set_up(logging.INFO, settings.log_format)  # Celery asks for it only after this
-    _let_in(settings.broker_url)
+    let_in(settings.broker_url)
     return settings
 
 
-def _let_in(broker_url: str | None) -> None:
-    """Returns where the broker is away: Celery waits for it."""
-    if broker_url is None:
-        return
+def let_in(broker_url: str | None) -> None:
+    """Returns where the broker is away: Celery waits for it. One that takes its time to answer is asked again, since
+    Celery would also wait for one that refuses us."""
+    until = time.monotonic() + WAIT
+    while broker_url is not None and not _answers(broker_url) and time.monotonic() < until:
+        log.warning("the broker takes its time to answer")
+
+
+def _answers(broker_url: str) -> bool:
+    """Whether it is known that the broker lets us in, or that nobody is there."""
     try:
         with Redis.from_url(broker_url, socket_timeout=ANSWER_WITHIN, socket_connect_timeout=ANSWER_WITHIN) as redis:
             redis.ping()
+    except NoAnswer:
+        return False
     except (AuthenticationError, AuthorizationError, ResponseError) as error:
         raise OutOfReach(
             f"the broker of CAMPAIGN_BROKER_URL refuses us ({type(error).__name__}); check its user and password"
         ) from None
     except (RedisError, OSError) as error:
         log.warning("the broker does not answer yet (%s)", type(error).__name__)
+    return True
 
 
 def _answering(url: str) -> Store:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,12 +12,15 @@ import psycopg
 import pytest
 import redis
 
+from campaign.domain.errors import OutOfReach
 from tests.chaos.processes import ROOT
+from tests.chaos.proxy import Proxy
 from tests.servers import PostgresServer, RedisServer, free_port
+from workers import preflight
 
 pytestmark = pytest.mark.slow
 
-WITHIN = 60.0
+WITHIN = 150.0
 WORKER = ("worker", "--queues=dial,poll,intake,control", "--concurrency=1")
 
 
@@ -63,6 +67,21 @@ def test_a_broker_that_refuses_us(
     assert "CAMPAIGN_BROKER_URL" in said
     assert "wrong-password" not in said
     assert "ready" not in said
+
+
+def test_a_broker_that_takes_its_time_to_refuse_us_is_asked_again(
+    locked_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a broker that is silent for longer than one asking waits
+    monkeypatch.setattr(preflight, "ANSWER_WITHIN", 0.2)
+    with Proxy(("127.0.0.1", locked_redis.port)) as broker:
+        broker.become(blackhole=True)
+        later = threading.Timer(0.5, broker.heal)
+        later.start()
+        # When a beat is about to start, Then it hears the refusal, which Celery would wait out for ever
+        with pytest.raises(OutOfReach, match="refuses us"):
+            preflight.let_in(f"redis://127.0.0.1:{broker.port}/0")
+        later.join()
 
 
 @pytest.mark.parametrize(("address", "cause"), [
