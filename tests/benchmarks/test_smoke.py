@@ -37,7 +37,7 @@ def test_a_contender_makes_calls_and_leaves_nothing_in_the_air(name: str, clean_
         one = contender(name, simulator, clean_redis_url, tmp_path)
         try:
             # When a short window of it is measured
-            figure = measure(one, seconds=0.3, warm=0.1)
+            figure = measure(one, seconds=1.5, warm=0.1)
         finally:
             one.close()
         # Then calls were made and cost something, and none was made twice

@@ -20,7 +20,7 @@ from tests.cli.conftest import Cli
 pytestmark = pytest.mark.slow
 
 QUICK = ("--retry", "none")
-WITHIN = 90.0
+WITHIN = 240.0
 
 
 def numbers(cli: Cli, count: int) -> None:

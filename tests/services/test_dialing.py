@@ -381,7 +381,7 @@ def test_it_is_told_when_each_call_left_and_who_misses_a_start_time_gets_another
     unused = [mark for mark, late in throttle.told.items() if late is None]
     late = [late for late in throttle.told.values() if late is not None and late >= 0.1 * SECOND]
     assert len(unused) >= 5
-    assert len(late) >= 20
+    assert len(late) >= 5
     # And nobody was rung twice, and no second was too full
     assert Counter(phone for _, phone in provider.rung) == Counter(numbers(150))
     assert most_in_a_second([at for at, _ in provider.rung]) <= 200

@@ -40,9 +40,23 @@ class Asker:
         self.times: list[float] = []
 
     async def ask(self, *wants: Want) -> Sequence[StartTime]:
+        return await self._reserve(wants, self._left())
+
+    async def tell(self) -> None:
+        if told := self._left():
+            await self._reserve((), told)
+
+    async def take(self, *wants: Want) -> Sequence[StartTime]:
+        """Without telling anything."""
+        return await self._reserve(wants, ())
+
+    def _left(self) -> list[Correction]:
         now = time.monotonic()
         told = [Correction(start.mark, 0) for start in self.untold if start.at <= now]
         self.untold = [start for start in self.untold if start.at > now]
+        return told
+
+    async def _reserve(self, wants: Sequence[Want], told: Sequence[Correction]) -> Sequence[StartTime]:
         starts = (await self.throttle.reserve("line", self.rate, wants, told)).starts
         self.untold += starts
         self.times += [start.at for start in starts]
@@ -133,9 +147,10 @@ def test_a_look_says_what_taking_would_give_whatever_limit_the_looker_believes_i
         taker, looker = Asker(client, 500.0), RedisThrottle(client)
         seen = []
         for _ in range(12):
+            await taker.tell()
             before = time.monotonic()
             room = await looker.room("line", 1.0)
-            starts = await taker.ask(Want("campaign:1", 1000))
+            starts = await taker.take(Want("campaign:1", 1000))
             seen.append((room.calls, len(starts), time.monotonic() - before))
             await asyncio.sleep(0.2)
         return seen
