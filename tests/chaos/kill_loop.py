@@ -32,7 +32,7 @@ FAULTS = (  # 15 % of the originate requests in all
 )  # fmt: skip
 RINGS_WITHIN = 60.0
 """The fire begins with the first ring: killing what is only starting up would dial nobody and prove nothing."""
-SETTLE_WITHIN = 300.0
+SETTLE_WITHIN = 900.0
 KNOW_CONFLICTS = ("sandbox", "netsapiens", "pathors")
 WITHOUT_RETRY = PLAN.model_copy(update={"retry": {}})
 """For providers that find a call by number and time only: two calls in a minute could not be told apart."""
