@@ -341,5 +341,4 @@ def _given_back(call: ClaimedCall, answer: Gate) -> GivenBack:
         case Skip(reason):
             return GivenBack(call.token, reason, skip=True)
         case _:
-            reason = "paused, answered or the line silent, at the last moment"
-            return GivenBack(call.token, reason)
+            return GivenBack(call.token, "paused, answered or the line silent, at the last moment")

@@ -337,8 +337,7 @@ class Dialer:
     # --- giving back, tasks, time
 
     def _give_back(self, held: _Held, reason: str) -> None:
-        call = held.call
-        self.outside.recorder.put((call.attempt_id, GivenBack(call.token, reason)))
+        self.outside.recorder.put((held.call.attempt_id, GivenBack(held.call.token, reason)))
 
     def _give_back_all(self, reason: str) -> None:
         while self._held:

@@ -23,7 +23,7 @@ MOST = 500
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 1.0
 """Seconds between two askings of a database that is away: once it is back, what waits should be written before a lease
-runs out, which on a line with a short request deadline is eight seconds."""
+runs out. Some are over in ten seconds."""
 
 InThread = Callable[..., Awaitable[None]]
 

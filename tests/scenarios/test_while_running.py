@@ -28,10 +28,9 @@ def test_somebody_elses_call_on_a_number_costs_no_attempt(engine: Stage) -> None
     add_campaign(engine.store, numbers, name="conflict", line="conflict", plan=plan)
     engine.wait(lambda: engine.summary("conflict")["attempts"]["conflicts"] >= 10)
     engine.simulator.remove_fault(fault)
-    seen = engine.wait_completed("conflict")
+    engine.wait_completed("conflict")
     # Then each of the twenty rang once, and the five paid nothing for being asked again
     assert check(engine, "conflict", "conflict", plan, exported=False) == 20
-    assert seen["attempts"]["conflicts"] >= 10
 
 
 def test_pause_resume_and_cancel(engine: Stage) -> None:

@@ -86,3 +86,31 @@ def test_a_fault_that_passes_loses_nothing(store: Store) -> None:
     # When answers are recorded, then they are, in the end
     asyncio.run(run())
     assert states(store) == [AttemptState.PLACED, AttemptState.PLACED]
+
+
+def test_a_database_that_is_away_for_long_is_still_asked_every_second(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an answer to record, and a database that is away for twelve askings
+    (call,) = sending(store, 1)
+    slept: list[float] = []
+    turn = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await turn(0)
+
+    async def away(_work: object, *_arguments: object) -> None:
+        if len(slept) <= 12:
+            raise ConnectionError
+
+    async def run() -> None:
+        recorder = Recorder(store, RULES, away)
+        recorder.put((call[0], Answered(call[1], placed("a"))))
+        await recorded(recorder)
+
+    # When it is recorded, Then each asking comes a second after the one before it at most
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    asyncio.run(run())
+    assert len(slept) > 12
+    assert max(slept) <= 1.0
