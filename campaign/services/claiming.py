@@ -42,9 +42,10 @@ so running out costs only time."""
 
 
 SUSPECT_AFTER = POISON_AFTER - 1
-"""Workers that have died with a target in hand, after which it is dialled alone."""
+"""Workers that have died with a target in hand, after which it is dialled alone in its process."""
 
-SUSPECT_EVERY = 2.0
+SUSPECT_EVERY = 0.25
+"""Seconds between two such targets, so that those that wait for theirs are not looked at in every claim."""
 
 
 def claim_lease(line: Line) -> float:
@@ -64,12 +65,14 @@ class ClaimedCall:
     pace_limit: float | None
     probe: bool
     call: OutboundCall = field(repr=False)
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """``looked_at`` counts the due targets met; some may have been postponed by a gate. ``full`` says that the line had
-    no room for more calls in flight. ``calls_per_second`` is the line's pace in force, its health included."""
+    no room for more calls in flight. ``calls_per_second`` is the line's pace in force, its health included. At most one
+    of ``calls`` is ``suspect``."""
 
     calls: tuple[ClaimedCall, ...]
     looked_at: int
@@ -80,12 +83,14 @@ class Claim:
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What a worker asks for. ``held`` are calls per campaign that it has claimed and not yet given a start time;
-    ``resting`` are campaigns whose own pace has nothing to give for now; ``turn`` rotates ties between campaigns."""
+    ``resting`` are campaigns whose own pace has nothing to give for now; ``turn`` rotates ties between campaigns;
+    ``suspect`` is the attempt on the last suspect that it was given, which may be over."""
 
     calls: int
     held: Mapping[int, int] = field(default_factory=dict)
     resting: frozenset[int] = frozenset()
     turn: int = 0
+    suspect: int | None = None
 
 
 def claim(
@@ -158,21 +163,25 @@ def _take(connection: Connection, line: Line, wish: Wish, room: int, now: float,
         for target in (claims.due_targets(connection, campaign_id, now, share) if share else ())
     ]
     passed = _through_gates(connection, line, running, due, now, key)
-    return _Found(running, _one_suspect(connection, line, passed, now), len(due))
+    return _Found(running, _one_suspect(connection, wish, passed, now), len(due))
 
 
-def _one_suspect(connection: Connection, line: Line, passed: Sequence[DueTarget], now: float) -> list[DueTarget]:
-    """Targets over which workers keep dying are dialled one at a time, so that the next worker to die tells the one
-    that kills from those that were merely in the same hand."""
-    suspects = [target for target in passed if target.rescues >= SUSPECT_AFTER]
+def _one_suspect(connection: Connection, wish: Wish, passed: Sequence[DueTarget], now: float) -> list[DueTarget]:
+    """Targets over which workers keep dying are dialled one at a time in each process, so that the next one to die
+    tells the target that kills from those that were merely in the same hand."""
+    suspects = [target for target in passed if _is_suspect(target)]
     if not suspects:
         return list(passed)
-    if not claims.suspect_in_hand(connection, line.name, SUSPECT_AFTER):
+    if wish.suspect is None or not claims.in_hand(connection, wish.suspect):
         suspects = suspects[1:]
     reason = "workers died with it in hand; waits to be dialled alone"
     claims.postpone(connection, [(t.id, now + SUSPECT_EVERY * i, reason) for i, t in enumerate(suspects, 1)])
     put_off = {target.id for target in suspects}
     return [target for target in passed if target.id not in put_off]
+
+
+def _is_suspect(target: DueTarget) -> bool:
+    return target.rescues >= SUSPECT_AFTER
 
 
 def _demand(connection: Connection, campaign: RunningCampaign, wanted: int, wish: Wish, now: float) -> Demand:
@@ -265,7 +274,8 @@ def _born(
 def _claimed(attempt_id: int, attempt: NewAttempt, campaign: RunningCampaign) -> ClaimedCall:
     target = attempt.target
     call = OutboundCall(attempt.our_ref, target.phone, attempt.caller_id, campaign.name, target.variables)
-    return ClaimedCall(attempt_id, 1, campaign.id, campaign.plan.pace.calls_per_second, attempt.probe, call)
+    pace_limit = campaign.plan.pace.calls_per_second
+    return ClaimedCall(attempt_id, 1, campaign.id, pace_limit, attempt.probe, call, _is_suspect(target))
 
 
 def confirm(

@@ -78,6 +78,7 @@ class Dialer:
     _runs: int = 0
     _one_run: asyncio.Lock = field(default_factory=asyncio.Lock)
     _turn: int = 0
+    _suspect: int | None = None
     _pace: float = 1.0
     _behind: bool = False
     _stride: int = BATCH
@@ -152,12 +153,13 @@ class Dialer:
             return None
         self._turn += 1
         outside = self.outside
-        wish = Wish(wanted, self._held_by_campaign(), self._at_rest(), self._turn)
+        wish = Wish(wanted, self._held_by_campaign(), self._at_rest(), self._turn, self._suspect)
         found: Claim = await outside.in_thread(
             claim, outside.store, self.line, wish, outside.new_ref, outside.erasure_key, outside.memory
         )
         self._pace = found.calls_per_second
         self._behind = room > BATCH and len(found.calls) == wanted
+        self._suspect = next((call.attempt_id for call in found.calls if call.suspect), self._suspect)
         self._held.extend(_Held(call) for call in found.calls)
         return found
 

@@ -98,15 +98,11 @@ def due_targets(connection: Connection, campaign_id: int, now: float, limit: int
 _DUE = [targets.c[f.name] for f in fields(DueTarget)]
 
 
-def suspect_in_hand(connection: Connection, line: str, suspect_after: int) -> bool:
-    """Does a worker hold a target of the line, unanswered, over which so many workers have died?"""
-    query = (
-        select(attempts.c.id)
-        .join(targets, targets.c.id == attempts.c.target_id)
-        .where(is_live, attempts.c.line == line, attempts.c.state.in_((AttemptState.CLAIMED, AttemptState.SENDING)))
-        .where(targets.c.rescues >= suspect_after)
-    )
-    return connection.execute(query.limit(1)).scalar() is not None
+def in_hand(connection: Connection, attempt_id: int) -> bool:
+    """Does a worker still hold the attempt, unanswered?"""
+    held = attempts.c.state.in_((AttemptState.CLAIMED, AttemptState.SENDING))
+    query = select(attempts.c.id).where(attempts.c.id == attempt_id, held)
+    return connection.execute(query).scalar() is not None
 
 
 def count_due(connection: Connection, campaign_id: int, now: float, limit: int) -> int:
