@@ -1,6 +1,7 @@
 """Targets over which workers keep dying: one at a time in each process, until one of them has shown what it is."""
 
 import asyncio
+from itertools import count
 
 from sqlalchemy import update
 
@@ -14,6 +15,9 @@ from tests.clock import FakeClock
 from tests.engine import LINE, ScriptedProvider, add_campaign, numbers, outside
 
 
+_refs = count(1)
+
+
 def given_suspects(store: Store, suspects: list[str], healthy: list[str]) -> None:
     add_campaign(store, suspects + healthy)
     with store.write() as connection:
@@ -22,9 +26,7 @@ def given_suspects(store: Store, suspects: list[str], healthy: list[str]) -> Non
 
 
 def claimed(store: Store, suspect: int | None = None) -> Claim:
-    serial = iter(range(100))
-    where = "none" if suspect is None else str(suspect)
-    return claim(store, LINE, Wish(10, suspect=suspect), lambda: f"{where}-{next(serial)}-{id(serial)}")
+    return claim(store, LINE, Wish(10, suspect=suspect), lambda: f"{next(_refs):032x}")
 
 
 def test_each_process_has_one_suspect_in_hand_whatever_the_others_have(store: Store, clock: FakeClock) -> None:
