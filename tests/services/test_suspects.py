@@ -14,7 +14,6 @@ from campaign.storage.schema import attempts, targets
 from tests.clock import FakeClock
 from tests.engine import LINE, ScriptedProvider, add_campaign, numbers, outside
 
-
 _refs = count(1)
 
 
