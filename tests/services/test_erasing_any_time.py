@@ -310,5 +310,5 @@ class AnyTime(RuleBasedStateMachine):
 
 TestAnyTime = AnyTime.TestCase
 TestAnyTime.settings = settings(
-    max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=[*HealthCheck]
+    max_examples=15, stateful_step_count=40, deadline=None, suppress_health_check=[*HealthCheck]
 )
