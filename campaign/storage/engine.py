@@ -65,8 +65,13 @@ class Store:
 
     @contextmanager
     def _begin(self, begin: str) -> Iterator[Connection]:
-        with self.engine.connect().execution_options(**{_BEGIN: begin}) as connection, connection.begin():
-            yield connection
+        try:
+            with self.engine.connect().execution_options(**{_BEGIN: begin}) as connection, connection.begin():
+                yield connection
+        except SQLAlchemyError as error:
+            if _was_interrupted(error):
+                raise KeyboardInterrupt from error
+            raise
 
     def now(self, connection: Connection) -> float:
         """Epoch seconds by the clock that all processes share."""
@@ -80,6 +85,14 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Did Ctrl-C come first? A driver that tidies up after it in the middle of an answer raises errors of its own over
+    it (psycopg 3.3 in SQLAlchemy's `do_ping`, which sets autocommit back), and whoever waits for Ctrl-C misses it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def open_store(url: str, clock: Clock | None = None) -> Store:
