@@ -163,6 +163,7 @@ def contents(url: str) -> str:
             "set": client.smembers,
             "hash": client.hgetall,
             "zset": lambda key: client.zrange(key, 0, -1),
+            "none": lambda _: "has gone since it was listed",
         }
         until = time.monotonic() + 10.0
         said = []
