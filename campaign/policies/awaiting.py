@@ -1,6 +1,5 @@
 """An attempt that is out: the moves by which it comes to be looked after, until somebody can say how it went."""
 
-from dataclasses import replace
 from typing import Any
 
 from campaign.domain.calls import CallReport, ReportStatus
@@ -34,14 +33,13 @@ def doubted(attempt: Attempt, target: Target, reason: str, rules: LookRules, now
     give_up_at = looking.doubt_gives_up_at(rules, now)
     look = looking.first_doubt_look(rules, now, give_up_at)
     doubt = _looked_after(attempt, AttemptState.UNCONFIRMED, look, give_up_at, reason=reason)
-    return Step(doubt, replace(target, reason="unconfirmed"), note="doubt")
+    return Step(doubt, target._replace(reason="unconfirmed"), note="doubt")
 
 
 def _looked_after(
     attempt: Attempt, state: AttemptState, next_look_at: float, give_up_at: float, **told: Any
 ) -> Attempt:
-    return replace(
-        attempt,
+    return attempt._replace(
         state=state,
         token=attempt.token + 1,
         lease_until=None,
@@ -60,7 +58,7 @@ def asked_again(attempt: Attempt, report: CallReport, rules: LookRules, now: flo
     give_up_at = attempt.give_up_at if attempt.give_up_at is not None else now + rules.poll.give_up_after
     when = looking.next_result_look(rules, attempt.looks, give_up_at, now)
     looks = attempt.looks + (report.status is not ReportStatus.UNREACHABLE and report.rang is not False)
-    return replace(attempt, looks=looks, next_look_at=when, give_up_at=give_up_at)
+    return attempt._replace(looks=looks, next_look_at=when, give_up_at=give_up_at)
 
 
 def looked_for_again(attempt: Attempt, rules: LookRules, now: float) -> Attempt:
@@ -68,4 +66,4 @@ def looked_for_again(attempt: Attempt, rules: LookRules, now: float) -> Attempt:
     give_up_at = attempt.give_up_at if attempt.give_up_at is not None else looking.doubt_gives_up_at(rules, now)
     when = looking.next_doubt_look(rules, attempt.out_since, attempt.looks, give_up_at, now)
     # Every look is a change of hands: the same look written twice (a lost COMMIT, a slow settler) must not count twice.
-    return replace(attempt, token=attempt.token + 1, looks=attempt.looks + 1, next_look_at=when, give_up_at=give_up_at)
+    return attempt._replace(token=attempt.token + 1, looks=attempt.looks + 1, next_look_at=when, give_up_at=give_up_at)

@@ -25,11 +25,11 @@ def looked(attempt: Attempt, target: Target, event: Looked, plan: Plan, rules: L
     if not holds(attempt, event.token, AttemptState.UNCONFIRMED):
         return Step(note="late_look")
     if finding.kind is FindingKind.ABSENT and _absence_counts(attempt, finding, rules):
-        attempt = replace(attempt, absences=attempt.absences + 1)
+        attempt = attempt._replace(absences=attempt.absences + 1)
         if attempt.absences >= PROOFS_NEEDED:
             return _proved_absent(attempt, target, now)
     elif finding.kind is FindingKind.BLIND:
-        attempt = replace(attempt, absences=0)
+        attempt = attempt._replace(absences=0)
     return Step(attempt=looked_for_again(attempt, rules, now))
 
 
@@ -40,7 +40,7 @@ def _absence_counts(attempt: Attempt, finding: Finding, rules: LookRules) -> boo
 def _found(attempt: Attempt, target: Target, finding: Finding, plan: Plan, rules: LookRules, now: float) -> Step:
     report = finding.report
     if report is not None and report.status is ReportStatus.FINAL and report.disposition is not None:
-        known = replace(attempt, call_id=finding.call_id or report.call_id)
+        known = attempt._replace(call_id=finding.call_id or report.call_id)
         step = final_report(known, target, report, report.disposition, plan, now)
     else:
         step = placed(attempt, target, finding.call_id, rules, now)
@@ -71,7 +71,7 @@ def proved_by_conflict(attempt: Attempt, target: Target, rules: LookRules, now: 
     if unknown and not held_by(attempt, target):
         return NOTHING  # a later call to the number was taken since, so it is not this one that is queued
     target = without_unknown(target) if unknown else target
-    calling = replace(target, state=TargetState.CALLING, attempt_id=attempt.id, due_at=None, reason=None)
-    reopened = replace(attempt, disposition=None, ended_at=None)
-    step = placed(reopened, replace(calling, disposition=None, ended_at=None), attempt.call_id, rules, now)
+    calling = target._replace(state=TargetState.CALLING, attempt_id=attempt.id, due_at=None, reason=None)
+    reopened = attempt._replace(disposition=None, ended_at=None)
+    step = placed(reopened, calling._replace(disposition=None, ended_at=None), attempt.call_id, rules, now)
     return replace(step, note="doubt_found")

@@ -1,6 +1,5 @@
 """How an attempt ends and what its target is then: the small moves that :mod:`lifecycle` is made of."""
 
-from dataclasses import replace
 from typing import Any
 
 from campaign.domain.dispositions import Disposition
@@ -17,7 +16,7 @@ POISON_AFTER = 3
 def closed(attempt: Attempt, state: AttemptState, ended_at: float, **told: Any) -> Attempt:
     """Out of every hand and off every list of what is looked after. ``told`` are further columns to set."""
     told |= {"state": state, "ended_at": ended_at, "token": attempt.token + 1}
-    return replace(attempt, lease_until=None, next_look_at=None, **told)
+    return attempt._replace(lease_until=None, next_look_at=None, **told)
 
 
 def end(
@@ -39,17 +38,17 @@ def end(
 def after(target: Target, disposition: Disposition, plan: Plan, ended_at: float, now: float) -> Target:
     tally = dict(target.tally)
     tally[disposition] = tally.get(disposition, 0) + 1
-    target = replace(target, tally=tally, conflicts=0, rescues=0)
+    target = target._replace(tally=tally, conflicts=0, rescues=0)
     if tally.get(Disposition.ANSWERED):
         return done(target, Disposition.ANSWERED, "answered", now)  # this call or, told late, an earlier one
     round_attempts = target.attempts - target.attempts_before_round
     match after_attempt(plan, disposition, round_attempts, tally, ended_at):
         case Again(due_at, reason):
-            return waiting(replace(target, disposition=disposition), due_at, reason)
+            return waiting(target._replace(disposition=disposition), due_at, reason)
         case Done(reason):
             return done(target, disposition, reason, now)
         case Hold(reason):
-            return held(replace(target, disposition=disposition), reason)
+            return held(target._replace(disposition=disposition), reason)
 
 
 def overtaken(target: Target, disposition: Disposition, now: float) -> Target:
@@ -58,7 +57,7 @@ def overtaken(target: Target, disposition: Disposition, now: float) -> Target:
     if disposition is not Disposition.ANSWERED:
         return target
     if target.state is TargetState.CALLING:
-        return replace(target, tally={**target.tally, disposition: target.tally.get(disposition, 0) + 1})
+        return target._replace(tally={**target.tally, disposition: target.tally.get(disposition, 0) + 1})
     if target.state in (TargetState.WAITING, TargetState.HELD):
         return done(target, disposition, "answered, reported late", now)
     return target
@@ -69,8 +68,7 @@ def count(target: Target, attempt: Attempt, now: float) -> Target:
     if attempt.counted:
         return target
     when = attempt.sent_at if attempt.sent_at is not None else now
-    return replace(
-        target,
+    return target._replace(
         attempts=target.attempts + 1,
         first_attempt_at=target.first_attempt_at if target.first_attempt_at is not None else when,
         last_attempt_at=max(when, target.last_attempt_at or when),
@@ -85,20 +83,19 @@ def free(target: Target, due_at: float, reason: str, now: float) -> Target:
 
 
 def waiting(target: Target, due_at: float, reason: str) -> Target:
-    return replace(target, state=TargetState.WAITING, due_at=due_at, reason=reason, attempt_id=None)
+    return target._replace(state=TargetState.WAITING, due_at=due_at, reason=reason, attempt_id=None)
 
 
 def held(target: Target, reason: str) -> Target:
-    return replace(target, state=TargetState.HELD, due_at=None, reason=reason, attempt_id=None)
+    return target._replace(state=TargetState.HELD, due_at=None, reason=reason, attempt_id=None)
 
 
 def skipped(target: Target, reason: str, now: float) -> Target:
-    return replace(target, state=TargetState.SKIPPED, due_at=None, reason=reason, attempt_id=None, ended_at=now)
+    return target._replace(state=TargetState.SKIPPED, due_at=None, reason=reason, attempt_id=None, ended_at=now)
 
 
 def done(target: Target, disposition: Disposition, reason: str, now: float) -> Target:
-    return replace(
-        target,
+    return target._replace(
         state=TargetState.DONE,
         due_at=None,
         attempt_id=None,

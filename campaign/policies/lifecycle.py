@@ -73,7 +73,7 @@ def _answered(attempt: Attempt, target: Target, event: Answered, plan: Plan, rul
     told: dict[str, Any] = {"verdict": verdict.kind, "raw": verdict.raw or None, "reason": verdict.reason or None}
     if verdict.kind is VerdictKind.PLACED:
         return placed(attempt, target, verdict.call_id, rules, now, ALL_WELL, **told)
-    attempt = replace(attempt, **told)
+    attempt = attempt._replace(**told)
     match verdict.kind:
         case VerdictKind.UNCONFIRMED:
             signal = Signal(SignalKind.FAILED, verdict.reason)
@@ -105,7 +105,7 @@ def _stale_answer(attempt: Attempt, target: Target, verdict: Verdict, rules: Loo
     if attempt.state is AttemptState.UNCONFIRMED:
         return replace(placed(attempt, target, verdict.call_id, rules, now, verdict=verdict.kind), note="late_answer")
     if verdict.call_id and attempt.call_id in (None, verdict.call_id):
-        return Step(replace(attempt, call_id=verdict.call_id, verdict=verdict.kind), note="late_answer")
+        return Step(attempt._replace(call_id=verdict.call_id, verdict=verdict.kind), note="late_answer")
     return Step(note="late_answer")
 
 
@@ -115,7 +115,7 @@ def _refused_for_good(attempt: Attempt, target: Target, disposition: Disposition
 
 
 def _conflict(attempt: Attempt, target: Target, plan: Plan, now: float) -> Step:
-    target = replace(target, conflicts=target.conflicts + 1)
+    target = target._replace(conflicts=target.conflicts + 1)
     if target.conflicts >= plan.max_conflicts:
         said = f"the provider said `already queued` {target.conflicts} times; decide with `campaign settle`"
         then = held(target, said)
@@ -153,7 +153,7 @@ def _untried(attempt: Attempt) -> Signal | None:
 def _lease_ran_out(attempt: Attempt, target: Target, plan: Plan, rules: LookRules, now: float) -> Step:
     if attempt.lease_until is None or attempt.lease_until > now:
         return NOTHING
-    target = replace(target, rescues=target.rescues + 1)
+    target = target._replace(rescues=target.rescues + 1)
     if attempt.state is AttemptState.SENDING:
         return doubted(attempt, target, "the worker died with the request in hand", rules, now)
     if attempt.state is not AttemptState.CLAIMED:
@@ -168,5 +168,5 @@ def _time_ran_out(attempt: Attempt, target: Target, plan: Plan, now: float) -> S
     if attempt.give_up_at is None or attempt.give_up_at > now:
         return NOTHING
     reason = "no result came" if attempt.state is AttemptState.PLACED else "nothing could show whether it was placed"
-    told = replace(attempt, reason=reason)
+    told = attempt._replace(reason=reason)
     return replace(end(told, target, Disposition.UNKNOWN, AttemptState.ENDED, plan, now, now), note="gave_up")

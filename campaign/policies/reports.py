@@ -1,7 +1,5 @@
 """What a provider says about a call: under way, ended, or ended in truth though we had closed the attempt otherwise."""
 
-from dataclasses import replace
-
 from campaign.domain.calls import CallReport, ReportStatus
 from campaign.domain.dispositions import Disposition
 from campaign.domain.plan import Plan
@@ -24,7 +22,7 @@ def reported(attempt: Attempt, target: Target, event: Reported, plan: Plan, rule
     if report.status is ReportStatus.PENDING and attempt.state in (AttemptState.UNCONFIRMED, AttemptState.SENDING):
         return placed(attempt, target, report.call_id, rules, now, raw=report.raw or attempt.raw)
     if attempt.state is AttemptState.PLACED:
-        told = replace(attempt, call_id=attempt.call_id or report.call_id, raw=report.raw or attempt.raw)
+        told = attempt._replace(call_id=attempt.call_id or report.call_id, raw=report.raw or attempt.raw)
         return Step(asked_again(told, report, rules, now) if event.asked else told)
     return NOTHING
 
@@ -35,8 +33,7 @@ def final_report(
     """``disposition`` is the report's."""
     if disposition is Disposition.UNKNOWN and attempt.state not in _ASKED:
         return Step(note="late_result")
-    told = replace(
-        attempt,
+    told = attempt._replace(
         call_id=attempt.call_id or report.call_id,
         raw=report.raw or attempt.raw,
         reason=report.reason or attempt.reason,
@@ -66,7 +63,7 @@ def _truth_after_unknown(
     attempt: Attempt, target: Target, disposition: Disposition, plan: Plan, ended_at: float, now: float
 ) -> Step:
     """A true disposition may replace `unknown`; the target follows unless it has moved on to another attempt."""
-    told = replace(attempt, disposition=disposition, ended_at=attempt.ended_at or now)
+    told = attempt._replace(disposition=disposition, ended_at=attempt.ended_at or now)
     if held_by(attempt, target):
         settled = after(without_unknown(target), disposition, plan, ended_at, now)
         return Step(told, settled, note="unknown_resolved")
@@ -77,7 +74,7 @@ def _truth_after_absence(
     attempt: Attempt, target: Target, disposition: Disposition, plan: Plan, ended_at: float, now: float
 ) -> Step:
     """The provider placed it after all, later than every grace (guarantees.md, residual risk a)."""
-    told = replace(attempt, state=AttemptState.ENDED, counted=True, disposition=disposition, ended_at=now)
+    told = attempt._replace(state=AttemptState.ENDED, counted=True, disposition=disposition, ended_at=now)
     counted = count(target, attempt, now)
     if target.state is TargetState.WAITING and _is_latest(attempt, target):
         return Step(told, after(counted, disposition, plan, ended_at, now), note="late_placement")
@@ -91,7 +88,7 @@ def held_by(attempt: Attempt, target: Target) -> bool:
 
 def without_unknown(target: Target) -> Target:
     left = max(target.tally.get(Disposition.UNKNOWN, 1) - 1, 0)
-    return replace(target, tally={**target.tally, Disposition.UNKNOWN: left})
+    return target._replace(tally={**target.tally, Disposition.UNKNOWN: left})
 
 
 def _is_latest(attempt: Attempt, target: Target) -> bool:

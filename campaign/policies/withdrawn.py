@@ -1,7 +1,5 @@
 """A call in its provider's queue: whether it may still ring, and what it was where it was canceled before it did."""
 
-from dataclasses import replace
-
 from campaign.domain.calls import CallReport, ReportStatus
 from campaign.domain.dispositions import Disposition
 from campaign.domain.plan import Plan
@@ -35,13 +33,13 @@ def withdrawn(attempt: Attempt, target: Target, plan: Plan, ended_at: float, now
     target = _uncounted(target) if attempt.counted else target
     if target.attempt_id != attempt.id:
         return Step(over, target, note="late_result")
-    return Step(over, _waiting(replace(target, conflicts=target.conflicts + 1), plan, now), note="withdrawn")
+    return Step(over, _waiting(target._replace(conflicts=target.conflicts + 1), plan, now), note="withdrawn")
 
 
 def _uncounted(target: Target) -> Target:
     if target.attempts > 1:
-        return replace(target, attempts=target.attempts - 1)
-    return replace(target, attempts=0, first_attempt_at=None, last_attempt_at=None)
+        return target._replace(attempts=target.attempts - 1)
+    return target._replace(attempts=0, first_attempt_at=None, last_attempt_at=None)
 
 
 def _waiting(target: Target, plan: Plan, now: float) -> Target:

@@ -1,9 +1,9 @@
 """Attempts and their targets: read under lock, written together. No decision is taken here."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import compress
-from operator import attrgetter, itemgetter, ne
+from operator import itemgetter, ne
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, insert, select, update
@@ -18,15 +18,11 @@ from campaign.storage.bulk import in_order, one_of, update_rows
 from campaign.storage.newer_words import readable
 from campaign.storage.schema import attempts, events, is_leased, is_live, is_looked_at, targets
 
-_ATTEMPT_FIELDS = tuple(f.name for f in fields(Attempt))
-_TARGET_FIELDS = tuple(f.name for f in fields(Target))
-_ATTEMPT = [attempts.c[name] for name in _ATTEMPT_FIELDS]
-_TARGET = [targets.c[name] for name in _TARGET_FIELDS]
-_attempt_values = attrgetter(*_ATTEMPT_FIELDS)
-_target_values = attrgetter(*_TARGET_FIELDS)
-_ATTEMPT_STATE, _ATTEMPT_DISPOSITION = _ATTEMPT_FIELDS.index("state"), _ATTEMPT_FIELDS.index("disposition")
-_TARGET_STATE, _TARGET_DISPOSITION = _TARGET_FIELDS.index("state"), _TARGET_FIELDS.index("disposition")
-_VERDICT = _ATTEMPT_FIELDS.index("verdict")
+_ATTEMPT = [attempts.c[name] for name in Attempt._fields]
+_TARGET = [targets.c[name] for name in Target._fields]
+_ATTEMPT_STATE, _ATTEMPT_DISPOSITION = Attempt._fields.index("state"), Attempt._fields.index("disposition")
+_TARGET_STATE, _TARGET_DISPOSITION = Target._fields.index("state"), Target._fields.index("disposition")
+_VERDICT = Attempt._fields.index("verdict")
 _KNOWN_TO_A_PROVIDER = (AttemptState.SENDING, AttemptState.PLACED, AttemptState.UNCONFIRMED)
 
 
@@ -86,28 +82,26 @@ def write_attempts(connection: Connection, changes: Iterable[tuple[Attempt, Atte
     told = list(changes)
     for ended in (True, False):
         some = [change for change in told if (change[1].ended_at is not None) == ended]
-        _write(connection, attempts, _ATTEMPT_FIELDS, _attempt_values, some)
+        _write(connection, attempts, Attempt._fields, some)
 
 
 def write_targets(connection: Connection, changes: Iterable[tuple[Target, Target]]) -> None:
     """What differs between (before, after) of rows that the caller has locked."""
-    _write(connection, targets, _TARGET_FIELDS, _target_values, changes)
+    _write(connection, targets, Target._fields, changes)
 
 
 def _write(
     connection: Connection,
     table: Table,
     names: Sequence[str],
-    values_of: Callable[[Any], tuple[Any, ...]],
-    changes: Iterable[tuple[Any, Any]],
+    changes: Iterable[tuple[tuple[Any, ...], tuple[Any, ...]]],
 ) -> None:
     """One statement for all rows in which the same columns changed: the others' indexes are left alone."""
     alike: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
     for before, after in changes:
-        old, new = values_of(before), values_of(after)
-        which = tuple(compress(names, map(ne, new, old)))
+        which = tuple(compress(names, map(ne, after, before)))
         if which:
-            alike.setdefault(which, []).append(new)
+            alike.setdefault(which, []).append(after)
     for which, rows in alike.items():
         told = itemgetter(*(names.index(name) for name in which), names.index("id"))
         update_rows(connection, table, which, [told(row) for row in rows])
@@ -276,7 +270,7 @@ def _remembered(row: Row) -> RememberedCall:  # type: ignore[type-arg]
 
 def _attempt(row: Row) -> Attempt:  # type: ignore[type-arg]
     """By place, which is three times as fast as by name."""
-    values = list(row[: len(_ATTEMPT_FIELDS)])
+    values = list(row[: len(Attempt._fields)])
     values[_ATTEMPT_STATE] = AttemptState(values[_ATTEMPT_STATE])
     if values[_ATTEMPT_DISPOSITION] is not None:
         values[_ATTEMPT_DISPOSITION] = Disposition(values[_ATTEMPT_DISPOSITION])

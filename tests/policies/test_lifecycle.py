@@ -1,6 +1,5 @@
 """The state machine of an attempt, over every state and event there is, and over whole lives made of them."""
 
-from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -46,12 +45,12 @@ def live(state: AttemptState, **values: object) -> tuple[Attempt, Target]:
     """A live attempt with token 1, sent ten seconds ago, and the target that is calling with it."""
     attempt = Attempt(1, 7, 1, state, SENT - 1.0)
     if state in LEASED:
-        attempt = replace(attempt, lease_until=NOW + 25.0)
+        attempt = attempt._replace(lease_until=NOW + 25.0)
     if state in LOOKED_AT:
-        attempt = replace(attempt, next_look_at=NOW, give_up_at=NOW + 7000.0)
+        attempt = attempt._replace(next_look_at=NOW, give_up_at=NOW + 7000.0)
     if state is not AttemptState.CLAIMED:
-        attempt = replace(attempt, sent_at=SENT)
-    attempt = replace(attempt, **values)  # type: ignore[arg-type]
+        attempt = attempt._replace(sent_at=SENT)
+    attempt = attempt._replace(**values)  # type: ignore[arg-type]
     return attempt, Target(7, TargetState.CALLING, attempt_id=1)
 
 
@@ -60,7 +59,7 @@ def ended_unknown(**values: object) -> tuple[Attempt, Target]:
                       disposition=Disposition.UNKNOWN)  # fmt: skip
     target = Target(7, TargetState.HELD, attempts=1, tally={Disposition.UNKNOWN: 1}, disposition=Disposition.UNKNOWN,
                     last_attempt_at=SENT, reason="who knows")  # fmt: skip
-    return attempt, replace(target, **values)  # type: ignore[arg-type]
+    return attempt, target._replace(**values)  # type: ignore[arg-type]
 
 
 def final(disposition: Disposition, **values: object) -> Reported:
@@ -236,7 +235,7 @@ def test_conflicts_without_end_are_held_for_a_person() -> None:
     target = pair[1]
     for _ in range(3):
         _, target = after(pair, Answered(1, conflict("already queued")), plan)
-        pair = replace(pair[0]), replace(target, state=TargetState.CALLING, attempt_id=1, due_at=None)
+        pair = pair[0]._replace(), target._replace(state=TargetState.CALLING, attempt_id=1, due_at=None)
     assert target.state is TargetState.HELD
     assert target.attempts == 0
 
@@ -268,7 +267,7 @@ def test_three_workers_that_die_with_one_target_are_enough() -> None:
     target = pair[1]
     for _ in range(3):
         _, target = after(pair, LeaseRanOut())
-        pair = pair[0], replace(target, state=TargetState.CALLING, attempt_id=1, due_at=None)
+        pair = pair[0], target._replace(state=TargetState.CALLING, attempt_id=1, due_at=None)
     assert target.state is TargetState.HELD
     assert "died" in (target.reason or "")
 
@@ -421,7 +420,7 @@ def test_an_answer_told_while_the_next_call_is_in_the_air_is_the_last_call(event
     assert told is not None
     assert told.state is TargetState.CALLING
     # Then, however the retry ends, there is no other
-    retry = replace(live(AttemptState.SENDING)[0], id=2)
+    retry = live(AttemptState.SENDING)[0]._replace(id=2)
     assert after((retry, told), event)[1].state is TargetState.DONE
 
 
@@ -444,7 +443,7 @@ def test_only_the_holder_s_conflict_proves_an_earlier_call() -> None:
     assert not proves_an_earlier_call(attempt, Answered(2, conflict("queued")))
     assert not proves_an_earlier_call(attempt, Answered(1, unconfirmed("lost")))
     for state in set(AttemptState) - {AttemptState.SENDING}:
-        assert not proves_an_earlier_call(replace(attempt, state=state), Answered(1, conflict("queued")))
+        assert not proves_an_earlier_call(attempt._replace(state=state), Answered(1, conflict("queued")))
 
 
 def test_a_call_proved_by_a_conflict_is_waited_for_again() -> None:

@@ -46,8 +46,8 @@ CALLING = Target(3, TargetState.CALLING, attempts=1, attempt_id=7, first_attempt
 
 def test_the_count_is_given_back_and_the_target_waits() -> None:
     step = withdrawn(PLACED, CALLING, PLAN, 50.0, 51.0)
-    assert step.attempt == replace(
-        PLACED, state=AttemptState.ENDED, token=3, next_look_at=None, counted=False, ended_at=50.0,
+    assert step.attempt == PLACED._replace(
+        state=AttemptState.ENDED, token=3, next_look_at=None, counted=False, ended_at=50.0,
         disposition=Disposition.CANCELED, reason="canceled in the provider's queue before it rang",
     )  # fmt: skip
     assert step.target is not None
@@ -56,8 +56,8 @@ def test_the_count_is_given_back_and_the_target_waits() -> None:
 
 
 def test_what_was_not_counted_gives_nothing_back_and_earlier_attempts_stay() -> None:
-    twice = replace(CALLING, attempts=2, first_attempt_at=1.0)
-    step = withdrawn(replace(PLACED, counted=False, state=AttemptState.UNCONFIRMED), twice, PLAN, 50.0, 51.0)
+    twice = CALLING._replace(attempts=2, first_attempt_at=1.0)
+    step = withdrawn(PLACED._replace(counted=False, state=AttemptState.UNCONFIRMED), twice, PLAN, 50.0, 51.0)
     assert step.target is not None
     assert (step.target.attempts, step.target.first_attempt_at) == (2, 1.0)
     step = withdrawn(PLACED, twice, PLAN, 50.0, 51.0)
@@ -66,13 +66,13 @@ def test_what_was_not_counted_gives_nothing_back_and_earlier_attempts_stay() -> 
 
 
 def test_a_target_that_has_moved_on_is_only_counted_right() -> None:
-    moved = replace(CALLING, attempts=2, attempt_id=8)
+    moved = CALLING._replace(attempts=2, attempt_id=8)
     step = withdrawn(PLACED, moved, PLAN, 50.0, 51.0)
-    assert step.target == replace(moved, attempts=1)
+    assert step.target == moved._replace(attempts=1)
     assert step.note == "late_result"
 
 
 def test_it_is_held_when_it_has_happened_too_often() -> None:
-    step = withdrawn(PLACED, replace(CALLING, conflicts=2), PLAN, 50.0, 51.0)
+    step = withdrawn(PLACED, CALLING._replace(conflicts=2), PLAN, 50.0, 51.0)
     assert step.target is not None
     assert (step.target.state, step.target.attempt_id, step.target.conflicts) == (TargetState.HELD, None, 3)

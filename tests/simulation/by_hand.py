@@ -1,7 +1,5 @@
 """What a person decides: doubts, held targets, retry batches. Each is one transaction."""
 
-from dataclasses import replace
-
 from campaign.domain.dispositions import Disposition
 from campaign.domain.states import AttemptState, TargetState
 from campaign.policies.endings import waiting
@@ -13,14 +11,14 @@ def settle_by_hand(protocol: Protocol, row: AttemptRow, disposition: Disposition
     """Of a held or unconfirmed attempt: ``disposition`` ends its target, None tries again (and is signed for)."""
     now, value, target = protocol.clock.now, row.value, row.target
     word = disposition or Disposition.UNKNOWN
-    closed = replace(value, state=AttemptState.ENDED, token=value.token + 1, next_look_at=None, lease_until=None,
+    closed = value._replace(state=AttemptState.ENDED, token=value.token + 1, next_look_at=None, lease_until=None,
                      ended_at=value.ended_at or now, disposition=word, counted=True, reason="decided by a person"
                      )  # fmt: skip
     protocol.write_attempt(row, closed)
     counted = [r for r in protocol.database.attempts.values() if r.target is target and r.value.counted]
     sent = [r.value.sent_at for r in counted if r.value.sent_at is not None]
     state = TargetState.WAITING if disposition is None else TargetState.DONE
-    after = replace(target.value, state=state, due_at=now if disposition is None else None, attempt_id=None,
+    after = target.value._replace(state=state, due_at=now if disposition is None else None, attempt_id=None,
                     conflicts=0, rescues=0, attempts=len(counted), disposition=word,
                     last_attempt_at=max(sent, default=None), reason="decided by a person"
                     )  # fmt: skip
@@ -34,7 +32,7 @@ def settle_by_hand(protocol: Protocol, row: AttemptRow, disposition: Disposition
 def release_by_hand(protocol: Protocol, target: TargetRow) -> None:
     """A held target without a doubtful attempt: try again."""
     target.signed += 1
-    protocol.write_target(target, replace(waiting(target.value, protocol.clock.now, "retry"), conflicts=0, rescues=0))
+    protocol.write_target(target, waiting(target.value, protocol.clock.now, "retry")._replace(conflicts=0, rescues=0))
 
 
 def begin_round(protocol: Protocol, words: frozenset[Disposition]) -> int:
@@ -45,6 +43,6 @@ def begin_round(protocol: Protocol, words: frozenset[Disposition]) -> int:
             begun += 1
             target.signed += target.campaign.plan.max_attempts
             again = waiting(value, protocol.clock.now, "retry batch")
-            fresh = replace(again, tally={}, conflicts=0, rescues=0, attempts_before_round=value.attempts)
+            fresh = again._replace(tally={}, conflicts=0, rescues=0, attempts_before_round=value.attempts)
             protocol.write_target(target, fresh)
     return begun

@@ -29,7 +29,7 @@ from tests.simulation.protocol import BUDGET, Hand, Happened, Protocol
 
 
 def _freed(attempt: Attempt, target: Target, now: float, state: AttemptState) -> Step:
-    closed = replace(attempt, state=state, token=attempt.token + 1, lease_until=None, next_look_at=None, ended_at=now)
+    closed = attempt._replace(state=state, token=attempt.token + 1, lease_until=None, next_look_at=None, ended_at=now)
     return Step(closed, waiting(target, now, "freed by a mutant"))
 
 
@@ -48,7 +48,7 @@ class AnswerWithoutToken(Protocol):
 
     def decide(self, attempt: Attempt, target: Target, event: Event, plan: Plan, rules: LookRules, now: float) -> Step:
         if isinstance(event, Answered) and event.token != attempt.token:
-            attempt = replace(attempt, state=AttemptState.SENDING)
+            attempt = attempt._replace(state=AttemptState.SENDING)
             event = replace(event, token=attempt.token)
         return super().decide(attempt, target, event, plan, rules, now)
 
@@ -89,7 +89,7 @@ class OneAbsence(Protocol):
 
     def decide(self, attempt: Attempt, target: Target, event: Event, plan: Plan, rules: LookRules, now: float) -> Step:
         if isinstance(event, Looked) and event.finding.kind is FindingKind.ABSENT:
-            attempt = replace(attempt, absences=1)
+            attempt = attempt._replace(absences=1)
             event = replace(event, finding=replace(event.finding, as_of=now))
         return super().decide(attempt, target, event, plan, rules, now)
 
@@ -100,7 +100,7 @@ class OneLookCountsTwice(Protocol):
     def decide(self, attempt: Attempt, target: Target, event: Event, plan: Plan, rules: LookRules, now: float) -> Step:
         step = super().decide(attempt, target, event, plan, rules, now)
         if isinstance(event, Looked) and step.attempt is not None and step.attempt.state is AttemptState.UNCONFIRMED:
-            return replace(step, attempt=replace(step.attempt, token=attempt.token))
+            return replace(step, attempt=step.attempt._replace(token=attempt.token))
         return step
 
 
@@ -181,8 +181,8 @@ class ConflictCounts(Protocol):
     def decide(self, attempt: Attempt, target: Target, event: Event, plan: Plan, rules: LookRules, now: float) -> Step:
         step = super().decide(attempt, target, event, plan, rules, now)
         if step.note == "conflict" and step.attempt is not None and step.target is not None:
-            counted = replace(step.target, attempts=step.target.attempts + 1)
-            return replace(step, attempt=replace(step.attempt, counted=True), target=counted)
+            counted = step.target._replace(attempts=step.target.attempts + 1)
+            return replace(step, attempt=step.attempt._replace(counted=True), target=counted)
         return step
 
 
@@ -306,7 +306,7 @@ class LateResultOverwrites(Protocol):
         if final and attempt.state is AttemptState.ENDED and target.state is not TargetState.CALLING:
             word = event.report.disposition  # type: ignore[union-attr]
             if word is not None and attempt.disposition is not None:
-                return Step(replace(attempt, disposition=word), done(target, word, "told later", now))
+                return Step(attempt._replace(disposition=word), done(target, word, "told later", now))
         return super().decide(attempt, target, event, plan, rules, now)
 
 
@@ -323,7 +323,7 @@ class ResultForgotten(Protocol):
     def decide(self, attempt: Attempt, target: Target, event: Event, plan: Plan, rules: LookRules, now: float) -> Step:
         step = super().decide(attempt, target, event, plan, rules, now)
         if step.attempt is not None and step.attempt.state is AttemptState.PLACED:
-            return replace(step, attempt=replace(step.attempt, next_look_at=None))
+            return replace(step, attempt=step.attempt._replace(next_look_at=None))
         return step
 
 

@@ -152,8 +152,8 @@ class Protocol:
             self.database.notes["index refusals"] += 1
             return None
         row = self.database.insert(target, line, now, CLAIM_LEASE, probe=probe)
-        calling = replace(
-            target.value, state=TargetState.CALLING, due_at=None, reason=None, attempt_id=row.value.id
+        calling = target.value._replace(
+            state=TargetState.CALLING, due_at=None, reason=None, attempt_id=row.value.id
         )  # fmt: skip
         self.write_target(target, calling)
         self.oracle.consistent(target)
@@ -177,7 +177,7 @@ class Protocol:
                 continue
             answer = self.gate_at_confirm(hand.row, now)
             if isinstance(answer, Pass) and self.is_running(hand.row) and may_send(health, value.probe, now):
-                sending = replace(value, state=AttemptState.SENDING, sent_at=now, lease_until=now + lease)
+                sending = value._replace(state=AttemptState.SENDING, sent_at=now, lease_until=now + lease)
                 self.write_attempt(hand.row, sending)
                 self.oracle.sending(hand.row, now)
                 going.append(hand)
@@ -273,7 +273,7 @@ class Protocol:
             assert value.next_look_at is not None
             assert value.give_up_at is not None
             if value.next_look_at <= now < value.give_up_at:
-                row.value = replace(value, next_look_at=now + lease)
+                row.value = value._replace(next_look_at=now + lease)
                 self.database.version += 1
                 taken.append((row, value.token))
         return taken
