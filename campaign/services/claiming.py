@@ -57,7 +57,8 @@ _NO_PLAN = Plan()  # of a campaign that no longer runs: it is given back whateve
 
 @dataclass(frozen=True, slots=True)
 class ClaimedCall:
-    """One call in a worker's hand. ``token`` proves the hand; ``pace_limit`` is the campaign's own calls per second."""
+    """One call in a worker's hand. ``token`` proves the hand; ``pace_limit`` is the campaign's own calls per second;
+    workers keep dying over the target of a ``suspect``."""
 
     attempt_id: int
     token: int
@@ -167,8 +168,8 @@ def _take(connection: Connection, line: Line, wish: Wish, room: int, now: float,
 
 
 def _one_suspect(connection: Connection, wish: Wish, passed: Sequence[DueTarget], now: float) -> list[DueTarget]:
-    """Targets over which workers keep dying are dialled one at a time in each process, so that the next one to die
-    tells the target that kills from those that were merely in the same hand."""
+    """Targets over which workers keep dying are dialled one at a time on a line in each process, so that the next one
+    to die tells the target that kills from those that were merely in the same hand."""
     suspects = [target for target in passed if _is_suspect(target)]
     if not suspects:
         return list(passed)
