@@ -147,8 +147,9 @@ def take_looks(
     ids = list(connection.execute(due).scalars())
     if not ids:
         return []
-    connection.execute(update(attempts).where(attempts.c.id.in_(ids)).values(next_look_at=until))
-    query = select(*_REMEMBERED, attempts.c.token).where(attempts.c.id.in_(ids))
+    mine = one_of(connection, attempts.c.id, ids)
+    connection.execute(update(attempts).where(mine).values(next_look_at=until))
+    query = select(*_REMEMBERED, attempts.c.token).where(mine)
     taken = [(_remembered(row), row.token) for row in connection.execute(query)]
     others = _known_calls(connection, line, [call.phone for call, _ in taken if call.lost_until is not None])
     return [(replace(call, others=others.get(call.phone, frozenset())), token) for call, token in taken]

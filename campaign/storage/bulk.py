@@ -49,12 +49,16 @@ def in_order(table: Table, *conditions: ColumnElement[bool] | TextClause) -> Col
 
 def given(connection: Connection, columns: Sequence[Column[Any]]) -> FromClause:
     """Rows that come with the statement as parameter ROWS, with these columns."""
-    sent = bindparam(ROWS, type_=Text)
     if connection.dialect.name == "sqlite":
-        each = func.json_each(sent).table_valued("value")
+        each = func.json_each(bindparam(ROWS, type_=Text)).table_valued("value")
         return select(*(func.json_extract(each.c.value, f"$.{c.name}").label(c.name) for c in columns)).subquery()
+    return _recordset(columns)
+
+
+def _recordset(columns: Sequence[Column[Any]]) -> FromClause:
+    sent = cast(bindparam(ROWS, type_=Text), JSON)
     typed = [named_column(c.name, c.type) for c in columns]
-    return func.json_to_recordset(cast(sent, JSON)).table_valued(*typed).render_derived(with_types=True)
+    return func.json_to_recordset(sent).table_valued(*typed).render_derived(with_types=True)
 
 
 def document(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -71,7 +75,7 @@ def update_rows(connection: Connection, table: Table, names: tuple[str, ...], ro
     else:
         keys = (*names, "id")
         document_ = document([dict(zip(keys, row, strict=True)) for row in rows])
-        connection.execute(_postgres_update(connection, table, names), document_)
+        connection.execute(_postgres_update(table, names), document_)
 
 
 def _bound(row: Sequence[Any], places: Sequence[int]) -> tuple[Any, ...]:
@@ -89,6 +93,7 @@ def _sqlite_update(table: Table, names: tuple[str, ...]) -> str:
     return f"UPDATE {table.name} SET {assignments} WHERE id = ?"  # noqa: S608 - names of the schema's own columns
 
 
-def _postgres_update(connection: Connection, table: Table, names: tuple[str, ...]) -> Update:
-    rows = given(connection, [table.c[name] for name in (*names, "id")])
+@cache
+def _postgres_update(table: Table, names: tuple[str, ...]) -> Update:
+    rows = _recordset([table.c[name] for name in (*names, "id")])
     return update(table).where(table.c.id == rows.c.id).values({name: rows.c[name] for name in names})

@@ -1,0 +1,95 @@
+"""A request leaves in the turn of the event loop in which it is sent: seen by a server in a thread of its own."""
+
+import asyncio
+import socket
+import threading
+
+import pytest
+
+from campaign.providers.departing import begun
+from campaign.providers.port import Reply, Request, on_departure
+from tests.providers.wire import OK, sending
+
+PATIENCE = 5.0
+
+
+class _Server:
+    """Answers two requests on one connection and tells when it has read the second one."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.read = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listening.accept()
+        with self._listening, connection:
+            connection.settimeout(PATIENCE)
+            for told in (threading.Event(), self.read):
+                while b"body" not in connection.recv(65536):
+                    pass
+                told.set()
+                connection.sendall(OK)
+
+
+def test_a_request_has_left_before_the_loop_turns_again() -> None:
+    async def run() -> tuple[list[str], bool]:
+        # Given a line whose connection is open
+        server, happened = _Server(), list[str]()
+        request = Request("POST", "/calls", json={"body": 1})
+        on_departure.set(lambda: happened.append("left"))
+        async with sending(server.url, connections=1) as sender:
+            await sender.send(request)
+            # When another request is sent, and the loop does not turn again until the server has read it
+            sent = asyncio.create_task(sender.send(request))
+            await asyncio.sleep(0)
+            read = server.read.wait(PATIENCE)
+            told = list(happened)
+            assert isinstance(await sent, Reply)
+        return told, read
+
+    # Then it does read it, and it was told that it left
+    assert asyncio.run(run()) == (["left", "left"], True)
+
+
+async def _waits_in_between(done: list[str], gate: "asyncio.Future[str]") -> None:
+    done.append("first")
+    try:
+        done.append(await gate)
+    except asyncio.CancelledError:
+        done.append("canceled")
+        raise
+
+
+def test_what_waits_goes_on_when_it_is_awaited() -> None:
+    async def run() -> list[str]:
+        done: list[str] = []
+        gate = asyncio.get_running_loop().create_future()
+        # Given work that has begun and waits, When it gets what it waits for
+        rest = begun(_waits_in_between(done, gate))
+        assert done == ["first"]
+        task = asyncio.create_task(rest)
+        await asyncio.sleep(0)
+        gate.set_result("second")
+        await task
+        return done
+
+    # Then it goes on from there
+    assert asyncio.run(run()) == ["first", "second"]
+
+
+def test_a_cancellation_is_told_to_the_work() -> None:
+    async def run() -> list[str]:
+        done: list[str] = []
+        # Given work that has begun and waits, When its task is canceled
+        task = asyncio.create_task(begun(_waits_in_between(done, asyncio.get_running_loop().create_future())))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return done
+
+    # Then it was told
+    assert asyncio.run(run()) == ["first", "canceled"]
