@@ -1,9 +1,10 @@
-"""A request on its way to the wire: it leaves in the turn of the event loop in which it is sent, and tells that it has.
+"""A request on its way to the wire: it leaves in the turn of the event loop in which it is sent, and tells so.
 
 aiohttp writes a body in a task of its own. From Python 3.12 on it starts that task at once; on 3.11 the task waits for
 the loop's next turn, which on a busy machine comes 10 to 50 ms later, and by as much a line at its limit is slower.
 """
 
+import asyncio
 import sys
 from collections.abc import Coroutine, Generator
 from functools import partial
@@ -21,12 +22,14 @@ STARTED_AT_ONCE = sys.version_info >= (3, 12)
 
 
 class DepartingRequest(aiohttp.ClientRequest):
-    """For a session's ``request_class``. ``on_departure`` is called once it has been written."""
+    """For a session's ``request_class``: calls ``on_departure`` in the turn after that in which it was written."""
 
     async def send(self, conn: Connection) -> ClientResponse:
         response = await super().send(conn)
         if (tell := on_departure.get()) is not None:
-            tell()
+            loop = asyncio.get_running_loop()
+            written = loop.time()
+            loop.call_soon(lambda: tell(loop.time() - written))
         return response
 
     def write_bytes(

@@ -24,11 +24,11 @@ BUSY = 0.1
 
 AIM = 0.96
 TRIES = 3
-"""Of few seconds each: what holds the machine up for a tenth of one costs a try the aim, but not three tries in a row.
-The limit has no second try."""
+"""Of few seconds each, much of which is the start of the workers: what holds the machine up for a tenth of one costs a
+try the aim, but not three tries in a row. The limit has no second try."""
 
 
-@pytest.mark.parametrize(("processes", "limit", "seconds"), [(4, 50.0, 5.0), (4, 500.0, 5.0)])
+@pytest.mark.parametrize(("processes", "limit", "seconds"), [(4, 50.0, 8.0), (4, 500.0, 5.0)])
 def test_the_limit_is_reached_and_never_exceeded(
     tmp_path: Path, clean_redis_url: str, postgres_server: PostgresServer, processes: int, limit: float, seconds: float
 ) -> None:
@@ -47,7 +47,7 @@ def test_the_limit_is_reached_and_never_exceeded(
 
 
 def _is_reached(seen: pace.Figures) -> bool:
-    return seen.reached >= AIM or seen.idle < BUSY
+    return seen.best >= AIM or seen.idle < BUSY
 
 
 def test_neither_a_flush_each_second_nor_a_kill_lets_the_line_burst(
