@@ -22,8 +22,8 @@ AT_ONCE = 30.0
 
 
 on_departure: ContextVar[Callable[[float], object] | None] = ContextVar("on_departure", default=None)
-"""Set in the task that sends; the sender calls it once a request of it has been written, with the seconds since then. As
-it does so in the event loop's next turn, they show how busy this machine is. Where a provider needs several requests
+"""Set in the task that sends. The sender calls it once a request of it has been written, with the seconds since then:
+it does so in the event loop's next turn, so they show how busy this machine is. Where a provider needs several requests
 for one call, the last one counts."""
 
 

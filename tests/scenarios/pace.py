@@ -1,9 +1,9 @@
 """The pace over all workers as the provider sees it: ``python -m tests.scenarios.pace`` measures the whole matrix.
 
 ``most`` is the most originate requests in any sliding second of the simulator's own clock; ``reached`` is the pace
-from two seconds after the first arrival on, while there is work, as a share of the limit, and ``best`` that of the best
-three seconds: of a short run on a slow machine, most is the start of the workers. ``idle`` is the share of the machine's
-processors that nobody used meanwhile: where it is near nothing, what was reached says little.
+from two seconds after the first arrival on, while there is work, as a share of the limit, and ``best`` that of the
+best three seconds: of a short run on a slow machine, most is the start of the workers. ``idle`` is the share of the
+machine's processors that nobody used meanwhile: where it is near nothing, what was reached says little.
 """
 
 import argparse
