@@ -204,7 +204,7 @@ def _plain_url(address: str) -> httpx.URL:
 
 
 async def _read(response: httpx.Response) -> bytes:
-    """Not by ``aiter_raw``, whose layers cost a busy process 3 % of its time."""
+    """The whole body. Not by ``aiter_raw``, whose layers cost a busy process 2 to 3 % of its time."""
     assert isinstance(response.stream, httpx.AsyncByteStream)
     parts: list[bytes] = []
     size = 0

@@ -36,6 +36,7 @@ class Departures:
         on_departure.set(partial(self.left, start))
 
     def left(self, start: StartTime, ago: float = 0.0) -> None:
+        """Its request was written so many seconds ago. It counts from now, but at most ON_THE_WIRE after that."""
         self._under_way.discard(start.mark)
         at = self.clock.monotonic() - max(0.0, ago - ON_THE_WIRE)
         self._note(Correction(start.mark, max(0, round((at - start.at) * SECOND))))
