@@ -22,7 +22,8 @@ LINE_PREFIX = "/line/"
 
 @dataclass(frozen=True, slots=True)
 class Instant:
-    """One moment on three clocks: epoch seconds that never step, this machine's monotonic clock, its wall clock."""
+    """``now`` is when a request is answered, in epoch seconds that never step; the others are when it came, on this
+    machine's monotonic and its wall clock."""
 
     now: float
     monotonic: float

@@ -65,7 +65,8 @@ class CallRecord(Report):
 
 
 class Arrivals(Report):
-    """One entry per originate request, in order. ``fate`` is ``placed`` or what was refused."""
+    """One entry per originate request, in the order in which they were answered. ``fate`` is ``placed`` or what was
+    refused; ``monotonic`` and ``wall`` say when it came."""
 
     monotonic: list[float]
     wall: list[float]

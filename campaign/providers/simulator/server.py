@@ -12,6 +12,7 @@ import time
 from hashlib import blake2b
 
 from campaign.domain.errors import OutOfReach
+from campaign.providers.simulator.arriving import listen
 from campaign.providers.simulator.calls import Call
 from campaign.providers.simulator.control import Control
 from campaign.providers.simulator.desk import Desk, Instant
@@ -57,8 +58,9 @@ class Simulator:
         host = self.desk.options.host
         loop = asyncio.get_running_loop()
         try:
+            listener = await listen(host, self._port)
             self._server = await loop.create_server(
-                lambda: Connection(self.respond, self._peers), host, self._port, backlog=BACKLOG
+                lambda: Connection(self.respond, self._peers, lambda: listener.came), sock=listener, backlog=BACKLOG
             )
         except OSError as error:
             reason = error.strerror or type(error).__name__
@@ -79,11 +81,12 @@ class Simulator:
                 await self._posting
         await asyncio.sleep(0)  # lets the connections notice
 
-    def respond(self, request: Request) -> Answer:
+    def respond(self, request: Request, came: float) -> Answer:
+        """``came`` is on the monotonic clock."""
         monotonic, wall = time.monotonic(), time.time()
         if request.path.startswith("/control/"):
             return self._control.answer(request, self._epoch + monotonic)
-        return self.desk.answer(request, Instant(self._epoch + monotonic, monotonic, wall))
+        return self.desk.answer(request, Instant(self._epoch + monotonic, came, wall - (monotonic - came)))
 
     def reset(self) -> None:
         self.desk.reset()
@@ -142,7 +145,8 @@ def serve(options: SimulatorOptions, *, announce: bool = False, until_eof: bool 
     ``announce`` writes one line of JSON with ``url`` and ``pid`` to standard output as soon as it listens; otherwise a
     sentence goes to standard error. Raises OutOfReach where it cannot listen.
     """
-    gc.set_threshold(50_000, 20, 100)  # calls by the hundred thousand, none in a cycle: less looking for garbage
+    # Calls by the hundred thousand, none in a cycle: looking for garbage is kept short, and among old calls rare.
+    gc.set_threshold(5_000, 10_000, 100)
     asyncio.run(_serve(options, announce=announce, until_eof=until_eof))
 
 

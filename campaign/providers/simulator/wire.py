@@ -108,11 +108,15 @@ class _UnreadableError(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """One client connection. ``respond`` answers a request at once; what waits or trickles is done in a task."""
+    """One client connection. ``respond`` answers a request, given when it came, at once; what waits or trickles is done
+    in a task. ``came`` says when what has just been read came."""
 
-    def __init__(self, respond: Callable[[Request], Answer], peers: "set[Connection]") -> None:
+    def __init__(
+        self, respond: Callable[[Request, float], Answer], peers: "set[Connection]", came: Callable[[], float]
+    ) -> None:
         self._respond = respond
         self._peers = peers
+        self._came, self._last_came = came, 0.0
         self._buffer = b""
         self._busy = False  # an answer is on its way; what follows it on this connection waits
         self._task: asyncio.Task[None] | None = None
@@ -139,6 +143,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
+        self._last_came = self._came()
         if not self._busy:
             self._serve()
 
@@ -157,7 +162,7 @@ class Connection(asyncio.Protocol):
             if taken is None:
                 return
             request, self._buffer = taken
-            answer = self._respond(request)
+            answer = self._respond(request, self._last_came)
             last = request.headers.get("connection", "").lower() == "close"
             if answer.manner is not Manner.WHOLE or len(answer.body) > PIECE:
                 self._busy = True

@@ -3,11 +3,14 @@
 import asyncio
 import gc
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.client import HTTPConnection
 from typing import Any
 
@@ -121,6 +124,29 @@ def test_the_provider_s_lines_can_be_full(simulator: SimulatorHandle) -> None:
 
 
 # --- the ledger and the control API ---
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when what is read had come")
+def test_a_request_arrives_when_it_comes_and_not_when_a_busy_server_reads_it() -> None:
+    with simulator_process(simulator_options(port=0)) as handle, ExitStack() as open_sockets:
+        assert handle.pid is not None
+        address = ("127.0.0.1", int(handle.url.rpartition(":")[2]))
+        peers = [open_sockets.enter_context(socket.create_connection(address)) for _ in range(2)]
+        # Given a server that stands still, When two requests come meanwhile, 0.2 s apart
+        os.kill(handle.pid, signal.SIGSTOP)
+        sent = []
+        for nth, peer in enumerate(peers):
+            body = b'{"to": "+1415555000%d"}' % nth
+            peer.sendall(b"POST /sandbox/calls HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            sent.append((time.monotonic(), time.time()))
+            time.sleep(0.2)
+        os.kill(handle.pid, signal.SIGCONT)
+        assert all(peer.recv(12) == b"HTTP/1.1 202" for peer in peers)
+        arrivals = handle.ledger("arrivals").arrivals
+    # Then that is what it tells
+    assert arrivals is not None
+    assert sorted(arrivals.monotonic) == pytest.approx([monotonic for monotonic, _ in sent], abs=0.05)
+    assert sorted(arrivals.wall) == pytest.approx([wall for _, wall in sent], abs=0.05)
 
 
 def test_the_ledger_tells_every_arrival_and_call(simulator: SimulatorHandle) -> None:
