@@ -10,13 +10,17 @@ UNDER_THE_LIMIT = 0.975
 """The pace of even steps, as a share of the limit: what jitter between a start time and the wire may eat."""
 
 FULL = 0.985
-"""How many calls a quick line's second may hold, as a share of the limit. Its calls are counted where they left, so the
-rest is for what comes after that alone: the network, the provider's own reading of the time, and two workers' readings
-of the shared clock."""
+"""How many calls a second may hold, as a share of the limit, where that is fewer than SPARED leaves. They are counted
+where they left, so the rest is for what comes after that alone: the network, the provider's own reading of the time,
+and two workers' readings of the shared clock."""
 
 HORIZON = 0.7
 """Seconds ahead for which start times are given out. Less, and a machine that is held up asks too late; more, and those
 of a quick line are given out before it is told when the calls left that they must keep a second from."""
+
+COUNTED_FROM = 10.0
+"""Calls per second from which a line is a quick one: its calls are counted where they left. Below, steps alone keep the
+limit, since between them a call may be late by more than a machine that is held up is."""
 
 FENCEPOST_BELOW = 100.0
 """Calls per second below which one call more in a sliding second is allowed (both ends of the second may be met)."""
@@ -26,7 +30,8 @@ CATCHING_UP = 1.25
 may: so a quick line makes up for start times that nobody asked for, that were not used, or that were used late."""
 
 SPARED = 3
-"""Calls by which a quick line's full second stays under the limit at least."""
+"""Calls by which a full second stays under the limit at least, from where no fencepost is allowed. Below, the fencepost
+is what is spared."""
 
 SAFETY = 0.5
 """The share of the lateness that arithmetic allows which we use where steps alone keep the limit. The other half is
@@ -63,11 +68,17 @@ class Spacing:
 def spacing(limit: float) -> Spacing:
     """For a limit in calls per second."""
     step, horizon = ceil(SECOND / aimed(limit)), round(HORIZON * SECOND)
-    if limit < FENCEPOST_BELOW:
+    if limit < COUNTED_FROM:
         most = max(floor(aimed(limit)) + 1, floor(limit))  # calls that are late may fill it
         return Spacing(step, step, most, 0, horizon)
-    quick, most = ceil(SECOND / (limit * CATCHING_UP)), min(floor(limit * FULL), floor(limit) - SPARED)
-    return Spacing(step, quick, most, LATEST, horizon + SECOND)
+    return Spacing(step, ceil(SECOND / (limit * CATCHING_UP)), _full(limit), LATEST, horizon + SECOND)
+
+
+def _full(limit: float) -> int:
+    """How many a quick line's second may hold: as many as lie one step apart, at least where whole calls allow it."""
+    if limit < FENCEPOST_BELOW:
+        return min(ceil(aimed(limit)), floor(limit))
+    return min(floor(limit * FULL), floor(limit) - SPARED)
 
 
 def lateness_allowed(limit: float) -> float:
@@ -76,7 +87,7 @@ def lateness_allowed(limit: float) -> float:
     A quick line's calls are counted where they left, and until that is told as if they left as late as they may: there
     lateness fills no second. A slow line's steps keep its limit.
     """
-    return lateness_between_steps(limit) if limit < FENCEPOST_BELOW else MOST_LATE
+    return lateness_between_steps(limit) if limit < COUNTED_FROM else MOST_LATE
 
 
 def lateness_between_steps(limit: float) -> float:

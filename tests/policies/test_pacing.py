@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from campaign.policies.pacing import (
+    COUNTED_FROM,
     FENCEPOST_BELOW,
     MOST_LATE,
     SECOND,
@@ -38,9 +39,10 @@ def test_with_even_starts_as_late_as_is_allowed_the_limit_still_holds(limit: flo
 @given(limit=any_limit)
 @example(limit=102.6)
 def test_a_full_second_stays_under_the_limit_and_is_as_good_as_it(limit: float) -> None:
-    apart, quick_line = spacing(limit), limit >= FENCEPOST_BELOW
-    assert apart.most <= (floor(limit) - 3 if quick_line else floor(limit) + 1)
-    assert apart.most >= 0.96 * limit
+    apart, quick_line = spacing(limit), limit >= COUNTED_FROM
+    spared = 3 if limit >= FENCEPOST_BELOW else 0 if quick_line else -1
+    assert apart.most <= floor(limit) - spared
+    assert apart.most >= 0.96 * (floor(limit) if quick_line else limit)
     assert SECOND / apart.step <= aimed(limit)
     # And only a quick line, whose calls are counted where they left, may be late beyond what steps allow, and catch up
     assert (apart.quick < apart.step) == (apart.late > 0) == quick_line
@@ -48,7 +50,8 @@ def test_a_full_second_stays_under_the_limit_and_is_as_good_as_it(limit: float) 
 
 
 @pytest.mark.parametrize(
-    ("limit", "most"), [(2.0, 2), (1.75, 2), (50.0, 50), (100.0, 97), (102.6, 99), (500.0, 492), (1000.0, 985)]
+    ("limit", "most"),
+    [(1.75, 2), (2.0, 2), (9.9, 10), (10.0, 10), (50.0, 49), (100.0, 97), (102.6, 99), (500.0, 492), (1000.0, 985)],
 )
 def test_how_many_a_full_second_holds(limit: float, most: int) -> None:
     assert spacing(limit).most == most

@@ -5,6 +5,8 @@ from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
+from campaign.domain.pace import Correction
+
 Steps = Generator[float, None, None]
 """A task. It yields the seconds until its next step; whatever it does between two yields is one atomic step."""
 
@@ -61,14 +63,15 @@ class Machine:
 
 
 class Memory:
-    """What a process knows and no row says: what it holds, what it has still to record."""
+    """What a process knows and no row says: what it holds, what it has still to record, and to tell of start times."""
 
-    __slots__ = ("dialing", "flushing", "held", "unwritten")
+    __slots__ = ("dialing", "flushing", "held", "untold", "unwritten")
 
     def __init__(self) -> None:
         self.held: dict[str, list[Any]] = {}
         self.dialing: set[str] = set()
         self.unwritten: list[Any] = []
+        self.untold: dict[str, list[Correction]] = {}
         self.flushing = False
 
 

@@ -52,7 +52,7 @@ MUTANTS = (
     Mutant(mutants.StaleGiveBack),
     Mutant(mutants.InFlightOutsideTheLock),
     Mutant(mutants.OwnPacePerClaim),
-    Mutant(mutants.MissedStartsLeave),
+    Mutant(mutants.MissedStartsLeave, since=2100),
     Mutant(mutants.UnknownIsRetried),
     Mutant(mutants.UnknownIsNotPlaced),
     Mutant(mutants.LateResultOverwrites),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from campaign.domain.calls import CallReport, Finding, FindingKind, ReportStatus
-from campaign.domain.pace import Want
+from campaign.domain.pace import Correction, Want
 from campaign.domain.plan import OnUnknown, Plan
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
@@ -22,6 +22,7 @@ from campaign.policies.events import (
 )
 from campaign.policies.gates import PASS, Facts, Gate, gate
 from campaign.policies.looking import LookRules
+from campaign.policies.pacing import SECOND
 from campaign.policies.reserving import Books, Grant
 from tests.simulation.clockwork import Machine
 from tests.simulation.database import AttemptRow
@@ -269,9 +270,9 @@ class InFlightOutsideTheLock(Protocol):
 class OwnPacePerClaim(Protocol):
     """Every reservation starts from empty books."""
 
-    def reserve(self, line: str, wants: Sequence[Want]) -> Grant:
-        self.books[line] = Books(dict.fromkeys([line, *(want.key for want in wants)], self.microseconds()))
-        return super().reserve(line, wants)
+    def reserve(self, line: str, wants: Sequence[Want], told: Sequence[Correction] = ()) -> Grant:
+        self.books[line] = Books(dict.fromkeys([line, *(want.key for want in wants)], round(self.clock.now * SECOND)))
+        return super().reserve(line, wants, told)
 
 
 class MissedStartsLeave(Protocol):

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from campaign.domain.calls import CallReport, Finding, FindingKind, ReportStatus
 from campaign.domain.dispositions import Disposition
-from campaign.domain.pace import Want
+from campaign.domain.pace import Correction, Want
 from campaign.domain.plan import Plan
 from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
@@ -351,14 +351,12 @@ class Protocol:
 
     # --- pace
 
-    def reserve(self, line: str, wants: Sequence[Want]) -> reserving.Grant:
+    def reserve(self, line: str, wants: Sequence[Want], told: Sequence[Correction] = ()) -> reserving.Grant:
         limit = self.database.lines[line].rate * self.database.lines[line].health.pace_factor
-        grant = reserving.reserve(self.books.get(line, reserving.Books()), line, limit, wants, self.microseconds())
+        now = round(self.clock.now * pacing.SECOND)
+        grant = reserving.reserve(self.books.get(line, reserving.Books()), line, limit, wants, now, told)
         self.books[line] = grant.books
         return grant
-
-    def microseconds(self) -> int:
-        return round(self.clock.now * pacing.SECOND)
 
     def start_is_missed(self, line: str, at: float, now: float) -> bool:
         return now > at + pacing.lateness_allowed(self.database.lines[line].rate)

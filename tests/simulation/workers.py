@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from campaign.domain.pace import Want
+from campaign.domain.pace import Correction, Want
 from campaign.domain.states import AttemptState
 from campaign.domain.verdicts import VerdictKind
 from campaign.policies.events import Answered, GivenBack, Looked, Reported
@@ -73,7 +73,7 @@ class Workers:
             groups.setdefault(hand.row.campaign.id, []).append(hand)
         wants = [Want(f"c{n}", len(g), g[0].row.campaign.plan.pace.calls_per_second) for n, g in groups.items()]
         queues = list(groups.values())
-        grant = self.protocol.reserve(line, wants)
+        grant = self.protocol.reserve(line, wants, machine.memory.untold.pop(line, ()))
         timed = [(at / SECOND, queues[index].pop(0)) for index, at in grant.times]
         held[:] = [hand for queue in queues for hand in queue]
         for window in _windows(timed):
@@ -90,7 +90,8 @@ class Workers:
         try:
             going = self.world.transact(lambda: self.protocol.confirm(line, fresh))
         except Away:
-            for _, hand in window:
+            for at, hand in window:
+                _note(machine, line, at)
                 self._give_back(machine, hand)
             return
         if self.world.stormy and self.rng.random() < self.world.scenario.stuck:
@@ -102,6 +103,7 @@ class Workers:
             hand.committed_at = committed_at
         for at, hand in window:
             if hand.since is None:
+                _note(machine, line, at)
                 continue
             yield max(0.0, at - self.clock.now)
             self.world.spawn(machine, self._send(machine, line, at, hand))
@@ -110,14 +112,17 @@ class Workers:
         """Both guards stand in the step in which the request leaves: a freeze before it is noticed."""
         if self.protocol.start_is_missed(line, at, self.clock.now):
             self.world.seen["starts missed"] += 1
+            _note(machine, line, at)
             machine.memory.held.setdefault(line, []).append(hand)
             if line not in machine.memory.dialing:
                 self._give_back_all(machine, machine.memory.held[line])
             return
         if self.protocol.too_late_to_send(hand, self.clock.now):
             self.world.seen["guarded"] += 1
+            _note(machine, line, at)
             self._give_back(machine, hand)
             return
+        _note(machine, line, at, self.clock.now)
         exchange = self.world.depart(hand.row)
         timeout = self.world.scenario.rules.request_timeout
         left_at = self.clock.now
@@ -239,6 +244,12 @@ class Workers:
             self.world.transact(lambda: self.protocol.handle_delivery(delivery))
         except Away:
             return
+
+
+def _note(machine: Machine, line: str, at: float, left_at: float | None = None) -> None:
+    """To be told with the next asking: when the call of a start time left, or that none did."""
+    late = None if left_at is None else max(0, round((left_at - at) * SECOND))
+    machine.memory.untold.setdefault(line, []).append(Correction(round(at * SECOND), late))
 
 
 def _windows(timed: Timed) -> list[Timed]:
