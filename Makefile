@@ -19,6 +19,7 @@ run: $(VENV)/.run ## Dial examples/recall.csv against the built-in sandbox: no a
 	$(BIN)/campaign run examples/recall.csv --line sandbox --region US --plan examples/plan.toml --yes
 
 test: check ## Everything that CI checks: format, lint, types, tests
+	$(BIN)/python -m compileall -q $(wildcard $(SOURCES)) # once here, not in each of the hundreds of processes of the tests
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/python -m pytest -q -m alone || test $$? -eq 5 # what measures time, or takes all cores
 
