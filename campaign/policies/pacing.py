@@ -9,7 +9,7 @@ SECOND = 1_000_000
 UNDER_THE_LIMIT = 0.975
 """The pace of even steps, as a share of the limit: what jitter between a start time and the wire may eat."""
 
-FULL = 0.985
+FULL = 0.99
 """How many calls a second may hold, as a share of the limit, where that is fewer than SPARED leaves. They are counted
 where they left, so the rest is for what comes after that alone: the network, the provider's own reading of the time,
 and two workers' readings of the shared clock."""

@@ -4,7 +4,6 @@ aiohttp writes a body in a task of its own. From Python 3.12 on it starts that t
 the loop's next turn, which on a busy machine comes 10 to 50 ms later, and by as much a line at its limit is slower.
 """
 
-import asyncio
 import sys
 from collections.abc import Coroutine, Generator
 from functools import partial
@@ -22,14 +21,12 @@ STARTED_AT_ONCE = sys.version_info >= (3, 12)
 
 
 class DepartingRequest(aiohttp.ClientRequest):
-    """For a session's ``request_class``: calls ``on_departure`` in the turn after that in which it was written."""
+    """For a session's ``request_class``: calls ``on_departure`` as soon as it has been written."""
 
     async def send(self, conn: Connection) -> ClientResponse:
         response = await super().send(conn)
         if (tell := on_departure.get()) is not None:
-            loop = asyncio.get_running_loop()
-            written = loop.time()
-            loop.call_soon(lambda: tell(loop.time() - written))
+            tell()
         return response
 
     def write_bytes(

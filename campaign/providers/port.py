@@ -21,10 +21,9 @@ AT_ONCE = 30.0
 """The same where it places a call when it is asked to."""
 
 
-on_departure: ContextVar[Callable[[float], object] | None] = ContextVar("on_departure", default=None)
-"""Set in the task that sends. The sender calls it once a request of it has been written, with the seconds since then:
-it does so in the event loop's next turn, so they show how busy this machine is. Where a provider needs several requests
-for one call, the last one counts."""
+on_departure: ContextVar[Callable[[], object] | None] = ContextVar("on_departure", default=None)
+"""Set in the task that sends. The sender calls it once a request of it has been written. Where a provider needs several
+requests for one call, the last one counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,6 @@ TELL_WITHIN = 0.2
 """Seconds within which it is told, where nothing is asked for meanwhile. What is told later than a second less the
 horizon after a call left costs pace."""
 
-ON_THE_WIRE = 0.005
-"""Seconds after it was written by which a call counts later at most. As much as a turn of the event loop takes: where
-that is long, the machine is busy, and what carries the request may be late, too."""
-
 
 @dataclass(slots=True)
 class Departures:
@@ -35,11 +31,10 @@ class Departures:
         self._under_way.add(start.mark)
         on_departure.set(partial(self.left, start))
 
-    def left(self, start: StartTime, ago: float = 0.0) -> None:
-        """Its request was written so many seconds ago. It counts from now, but at most ON_THE_WIRE after that."""
+    def left(self, start: StartTime) -> None:
+        """Its request has just been written."""
         self._under_way.discard(start.mark)
-        at = self.clock.monotonic() - max(0.0, ago - ON_THE_WIRE)
-        self._note(Correction(start.mark, max(0, round((at - start.at) * SECOND))))
+        self._note(Correction(start.mark, max(0, round((self.clock.monotonic() - start.at) * SECOND))))
 
     def ended(self, start: StartTime) -> None:
         """Its call is over. If nobody has said when it left, it has by now."""

@@ -39,17 +39,17 @@ def test_a_request_has_left_before_the_loop_turns_again() -> None:
         # Given a line whose connection is open
         server, happened = _Server(), list[str]()
         request = Request("POST", "/calls", json={"body": 1})
-        on_departure.set(lambda _: happened.append("left"))
+        on_departure.set(lambda: happened.append("left"))
         async with sending(server.url, connections=1) as sender:
             await sender.send(request)
             # When another request is sent, and the loop does not turn again until the server has read it
             sent = asyncio.create_task(sender.send(request))
             await asyncio.sleep(0)
-            read = server.read.wait(PATIENCE)
+            read, told = server.read.wait(PATIENCE), [*happened]
             assert isinstance(await sent, Reply)
-        return read, happened
+        return read, told
 
-    # Then it does read it, and of both requests it was told that they left
+    # Then it does read it, and of both requests it had been told that they left
     assert asyncio.run(run()) == (True, ["left", "left"])
 
 

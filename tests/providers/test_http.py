@@ -70,7 +70,7 @@ def test_it_is_told_when_a_request_leaves_which_one_that_waits_for_a_connection_
     happened: list[str] = []
 
     async def one(name: str, send: Callable[[Request], Awaitable[Reply | Fault]]) -> None:
-        on_departure.set(lambda _: happened.append(f"{name} left"))
+        on_departure.set(lambda: happened.append(f"{name} left"))
         assert isinstance(await send(POST), Reply)
 
     async def run() -> None:
