@@ -10,6 +10,7 @@ from campaign.domain.instants import format_instant
 from campaign.domain.line import Line
 from campaign.domain.plan import Plan
 from campaign.domain.states import CampaignState, LineState, TargetState, UploadState
+from campaign.providers.registry import provider_class
 from campaign.services import restoring
 from campaign.services.campaigns import found
 from campaign.services.lines import LineView, line_view
@@ -27,6 +28,7 @@ MOST_REASONS = 8
 class Situation:
     """All that bears on whether a campaign dials. ``targets`` and ``uploads`` are counts by state; ``later`` is
     (reason, how many, earliest due time); ``seen_at`` is the last sign of any worker;
+    a lost call is ``findable`` where the line's provider, if it is known here, can be asked for it;
     ``wrong_clocks`` are machines whose workers do not dial, and by how many seconds they are ahead; at
     ``key_missed_at`` a process last refused to, for want of the erasure key."""
 
@@ -49,6 +51,7 @@ class Situation:
     wrong_clocks: tuple[tuple[str, float], ...] = ()
     next_fire_at: float | None = None
     key_missed_at: float | None = None
+    findable: bool = True
 
 
 def why(
@@ -90,9 +93,15 @@ def sentences(s: Situation) -> Iterator[str]:
     if held:
         yield f"{_targets(held)} held for a person to decide: `campaign settle {s.name}`"
     if s.unconfirmed:
-        yield f"{_count(s.unconfirmed, 'call')} may have been placed; the provider is being asked"
+        yield f"{_count(s.unconfirmed, 'call')} may have been placed; {_what_comes_of_them(s)}"
     if s.next_fire_at is not None and s.state is not CampaignState.CANCELED:
         yield f"the next retry batch fires at {format_instant(s.next_fire_at)} ({_in(s.next_fire_at, s.now)})"
+
+
+def _what_comes_of_them(s: Situation) -> str:
+    if s.findable:
+        return "the provider is being asked"
+    return f"the provider cannot tell, so the end is unknown: `campaign settle {s.name} --unconfirmed` says when"
 
 
 def _obstacles(s: Situation) -> Iterator[str]:
@@ -221,7 +230,15 @@ def _situation(connection: Connection, campaign: RowMapping, lines: Mapping[str,
         wrong_clocks=tuple(process_rows.wrong_clocks(connection, now - QUIET_AFTER, CLOCKS_APART)),
         next_fire_at=retries.next_fire(connection, campaign_id),
         key_missed_at=erasures.missed_at(connection),
+        findable=_findable((lines or {}).get(line)),
     )
+
+
+def _findable(line: Line | None) -> bool:
+    if line is None:
+        return True
+    can = provider_class(line.provider).capabilities
+    return can.find_by_our_id or can.find_by_number
 
 
 def _states(counts: list[tuple[str, str | None, int]]) -> dict[str, int]:

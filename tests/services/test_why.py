@@ -148,6 +148,15 @@ def test_what_is_held_unconfirmed_or_planned_is_told_last(store: Store, clock: F
     ]
 
 
+def test_what_no_provider_can_be_asked_for_is_not_said_to_be(store: Store, campaign: int) -> None:
+    add_attempt(store, add_target(store, campaign, PHONE(1), "calling"), "unconfirmed")
+    deaf = {"sandbox": LINES["sandbox"].model_copy(update={"provider": "knovvu"})}
+    assert why(store, "recall", lines=deaf)[-1] == (
+        "1 call may have been placed; the provider cannot tell, so the end is unknown: "
+        "`campaign settle recall --unconfirmed` says when"
+    )
+
+
 def test_a_completed_campaign_says_so(store: Store, campaign: int) -> None:
     add_target(store, campaign, PHONE(1), "done")
     assert first(store).startswith("every target is done, skipped or held")
