@@ -5,7 +5,7 @@ the loop's next turn, which on a busy machine comes 10 to 50 ms later, and by as
 """
 
 import sys
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Generator
 from functools import partial
 from types import coroutine
 from typing import Any
@@ -42,7 +42,12 @@ def begun(work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None]:
         awaited = work.send(None)
     except StopIteration:
         return _nothing()
-    return _rest(work, awaited)
+    return _awaited(_rest(work, awaited))
+
+
+async def _awaited(rest: Awaitable[None]) -> None:
+    """From Python 3.12 on a task takes nothing but what ``async def`` has made."""
+    await rest
 
 
 async def _nothing() -> None:
