@@ -18,6 +18,9 @@ from typing import Any, Self
 
 CHUNK = 65_536
 ANSWER_WITHIN = 2.0
+HANDING_OVER = 4
+"""Rounds of the loop within which an accepted connection has become one of ours."""
+
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -140,13 +143,19 @@ class Proxy:
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        """No new connection first: one that asyncio has accepted and not yet handed over when its server is closed
+        would stay open, with nobody to answer it."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        for listening in server.sockets:
+            self._loop.remove_reader(listening)
+        for _ in range(HANDING_OVER):
+            await asyncio.sleep(0)
+        server.close()
 
     async def _end(self) -> None:
         await self._close()
-        await asyncio.sleep(0.01)  # what was accepted a moment ago shows up
         self._cut_all()
         mine = asyncio.current_task()
         others = [task for task in asyncio.all_tasks() if task is not mine]
@@ -164,7 +173,7 @@ class Proxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             upstream, server = await asyncio.open_connection(*self.upstream)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             _abort(writer)
             return
         if self._server is None:  # refused meanwhile

@@ -1,6 +1,7 @@
 """The proxy does to a connection exactly what it was told, and passes everything else unchanged."""
 
 import contextlib
+import gc
 import socket
 import threading
 import time
@@ -171,3 +172,15 @@ def test_a_dead_upstream_is_a_reset(echo: Echo) -> None:
     echo.close()
     with Proxy(("127.0.0.1", 1)) as proxy, contextlib.suppress(ConnectionResetError), client(proxy) as link:
         assert is_cut(link)
+
+
+def test_who_connects_in_the_moment_of_a_refusal_is_cut_off_too(proxy: Proxy) -> None:
+    for _ in range(200):
+        # Given somebody who has just connected, When everybody is refused
+        with client(proxy) as link:
+            proxy.refuse()
+            # Then that connection ends as well, and nothing of it is left open
+            with contextlib.suppress(ConnectionResetError):
+                assert link.recv(1) == b""
+        proxy.heal()
+    gc.collect()
