@@ -374,8 +374,8 @@ def test_it_is_told_when_each_call_left_and_who_misses_a_start_time_gets_another
     add_campaign(store, numbers(150))
     line = LINE.model_copy(update={"calls_per_second": 200.0})
     throttle, provider = Remembering(), HeldUp()
-    # When the line is dialled
-    asyncio.run(dial_once(Dialer(line, provider, outside(store, throttle=throttle))))
+    # When the line is dialled, and again for those that were given back at the end
+    asyncio.run(dial_twice(Dialer(line, provider, outside(store, throttle=throttle))))
     # Then it is told what came of every start time: how late its call left, or that it was not used
     assert {start.mark for start in throttle.given} == throttle.told.keys()
     unused = [mark for mark, late in throttle.told.items() if late is None]

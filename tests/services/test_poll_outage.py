@@ -90,5 +90,7 @@ def test_an_hour_without_results_fills_the_line_and_fails_nobody(store: Store, c
         clock.advance(STEP)
         one_round(store, provider)
     assert counts(store, targets.c.disposition) == {"answered": MANY}
-    assert counts(store, attempts.c.state) == {"ended": MANY}
+    made = counts(store, attempts.c.state)
+    made.pop("released", None)  # given back unsent, where an order ended before their start times came
+    assert made == {"ended": MANY}
     assert sorted(phone for _, phone in provider.rung) == sorted(numbers(MANY))
