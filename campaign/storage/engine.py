@@ -6,13 +6,14 @@ must not change under a decision is read ``FOR UPDATE``.
 """
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from campaign.domain.clock import Clock
@@ -162,6 +163,10 @@ not hold the line's row for longer than half a minute: the server ends its trans
 anew for each statement: one that was kept from when the tables were empty cost a fifth of the calls per second."""
 
 
+_PRIMARY = 0xFF
+"""The part of SQLite's error codes that is the kind; the rest says more."""
+
+
 def _sqlite(url: URL) -> Engine:
     arguments = {"timeout": 30.0, "check_same_thread": False}
     engine = create_engine(url, connect_args=arguments, pool_size=8, json_deserializer=_read_json)
@@ -177,5 +182,12 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN IMMEDIATE"))
+
+    @event.listens_for(engine, "handle_error")
+    def _reopen(context: ExceptionContext) -> None:
+        """A connection that was opened while the file took no writes takes none ever after."""
+        code = getattr(context.original_exception, "sqlite_errorcode", 0)
+        if code & _PRIMARY == sqlite3.SQLITE_READONLY:
+            context.is_disconnect = True
 
     return engine
