@@ -55,7 +55,7 @@ def look_rules(line: Line) -> LookRules:
     return LookRules(
         poll=line.poll,
         can_ask=can.poll,
-        can_find=can.find_by_our_id or can.find_by_number,
+        can_find=can.find,
         can_find_by_number=can.find_by_number,
         conflict_proves=can.conflict_proves,
         request_timeout=line.timeout,

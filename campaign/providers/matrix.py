@@ -28,8 +28,8 @@ _ROWS: tuple[tuple[str, Callable[[Capabilities], str]], ...] = (
     ("A lost answer is found by our id", lambda can: _yes(can.find_by_our_id)),
     ("A lost answer is found by number and time", lambda can: _yes(can.find_by_number)),
     ("A conflict proves that the call was placed", lambda can: _yes(can.conflict_proves)),
-    ("first look for a lost answer after", lambda can: format_duration(can.looks_after) if _finds(can) else "–"),
-    ("a list may lag by", lambda can: format_duration(can.list_lag) if _finds(can) else "–"),
+    ("first look for a lost answer after", lambda can: format_duration(can.looks_after) if can.find else "–"),
+    ("a list may lag by", lambda can: format_duration(can.list_lag) if can.find else "–"),
     ("may hold a call before it rings for", lambda can: format_duration(can.queue_delay)),
     ("A call can be cancelled", lambda can: _yes(can.cancel)),
     ("Takes the variables of the CSV", lambda can: _yes(can.variables)),
@@ -101,10 +101,6 @@ def _inline(text: str) -> str:
 
 def _yes(can: bool) -> str:
     return "yes" if can else "–"
-
-
-def _finds(can: Capabilities) -> bool:
-    return can.find_by_our_id or can.find_by_number
 
 
 if __name__ == "__main__":

@@ -52,6 +52,11 @@ class Capabilities:
     looks_after: float = 60.0
     queue_delay: float = QUEUES
 
+    @property
+    def find(self) -> bool:
+        """A lost call can be looked for."""
+        return self.find_by_our_id or self.find_by_number
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -235,10 +235,7 @@ def _situation(connection: Connection, campaign: RowMapping, lines: Mapping[str,
 
 
 def _findable(line: Line | None) -> bool:
-    if line is None:
-        return True
-    can = provider_class(line.provider).capabilities
-    return can.find_by_our_id or can.find_by_number
+    return line is None or provider_class(line.provider).capabilities.find
 
 
 def _states(counts: list[tuple[str, str | None, int]]) -> dict[str, int]:

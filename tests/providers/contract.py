@@ -296,7 +296,7 @@ class ProviderContract:
     # --- capabilities are honest ---
 
     def _finds(self) -> bool:
-        return bool(self.provider.capabilities.find_by_our_id or self.provider.capabilities.find_by_number)
+        return bool(self.provider.capabilities.find)
 
     def test_what_is_not_offered_makes_no_request(self) -> None:
         offers = self.provider.capabilities
