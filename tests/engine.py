@@ -15,7 +15,7 @@ from campaign.domain.states import CampaignState, TargetState
 from campaign.domain.verdicts import Verdict, placed
 from campaign.policies.looking import LookRules
 from campaign.policies.pacing import SECOND
-from campaign.policies.reserving import Books, Grant, reserve
+from campaign.policies.reserving import Books, Grant, Row, reserve
 from campaign.services.dialing import Dialer
 from campaign.services.outside import Outside
 from campaign.services.recorder import Recorder
@@ -50,14 +50,14 @@ class LocalThrottle:
     ) -> Reservation:
         grant, _ = self._asked(line, calls_per_second, wants, corrections)
         self.books[line] = grant.books
-        starts = tuple(StartTime(want, at / SECOND, at) for want, at in grant.times)
+        starts = tuple(StartTime(want, at / SECOND, at, wants[want].own) for want, at in grant.times)
         return Reservation(starts, None if grant.retry_at is None else grant.retry_at / SECOND)
 
     def _asked(
         self, line: str, calls_per_second: float, wants: Sequence[Want], corrections: Sequence[Correction] = ()
     ) -> tuple[Grant, int]:
         now = round(SystemClock().monotonic() * SECOND)
-        books = self.books.setdefault(line, Books({line: now}))
+        books = self.books.setdefault(line, Books({line: Row(now)}))
         return reserve(books, line, calls_per_second, wants, now, corrections), now
 
 

@@ -1,9 +1,10 @@
 """Pace shared by every worker of a line: start times given out by one script in Redis, by Redis's own clock.
 
 The script is the twin of :func:`campaign.policies.reserving.reserve`, which says what it does and why; a test holds
-them to the same answers. A bucket is the next free time. One that is missing (a new line, a flush) starts so far ahead
-that every start time that a lost bucket had given out is over, so losing Redis costs a pause and never a burst. So does
-one that lies further ahead than any start time given out can have left it (Redis's clock was set back).
+them to the same answers. A bucket is the next free time of the line, or of a group with a pace of its own. One that is
+missing (a new line, a flush) starts so far ahead that every start time that a lost bucket had given out is over, so
+losing Redis costs a pause and never a burst. So does one that lies further ahead than any start time given out can have
+left it (Redis's clock was set back).
 """
 
 import time
@@ -35,11 +36,14 @@ MOST_ROOM = 1000
 
 TIME = "local t = redis.call('TIME') return t[1] .. string.format('%06d', t[2])"
 
-# KEYS: the line's bucket; its noted start times, each by the latest moment at which its call may have left; its spacing
-# (the first start time since it was idle; step, quick step, most and lateness, as last taken by); then one bucket per
-# want. ARGV: 'look' or 'take', horizon, ttl, how late a call may be at most, the line's opening, step, quick step, most
-# in a second and lateness of calls not told of, the corrections as one text (pairs of start time and how late its call
-# left, -1: unused), the number of wants, and per want its count and own step (0: none); all in microseconds.
+# KEYS, three per row of the books, that of the line and then one per want (used where it has a pace of its own): the
+# bucket; the noted start times, each by the latest moment at which its call may have left; the spacing (the first start
+# time since it was idle; step, quick step, most and lateness, as last taken by). Then the noted start times of groups
+# that are told of.
+# ARGV: 'look' or 'take', horizon, ttl, how late a call may be at most, the corrections as one text (start time; how
+# late its call left, -1: unused; which of KEYS notes it beside the line, 0: none), the number of wants; then for the
+# line and for each want how many it wants (the line: 0) and its opening, step (0: no pace of its own), quick step, most
+# in a second and lateness of calls not told of; all in microseconds.
 # Answers, as one text (a list's items cost more to read than a start time to give), the time now, how long to wait (-1:
 # everything given), the number of start times, and pairs of (index of the want, start time).
 #
@@ -49,33 +53,84 @@ SCRIPT = """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local taken, horizon, ttl, latest = ARGV[1] == 'take', tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local opening, step, quick = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local most, late, groups = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[11])
-local bucket, noted = KEYS[1], KEYS[2]
-local finish = now + horizon
+local finish, groups = now + horizon, tonumber(ARGV[6])
 local function text(number) return string.format('%.0f', number) end
-local function keep(key, at) redis.call('SET', key, text(at), 'EX', ttl) end
-local function no_further(stored, furthest) return math.max(now, math.min(stored, now + furthest)) end
-local at, last = tonumber(redis.call('GET', bucket) or ''), redis.call('ZRANGE', noted, -1, -1, 'WITHSCORES')[2]
-if at == nil or tonumber(last or 0) > finish + latest then
-  if not taken then return text(now) .. ' ' .. text(opening - horizon) .. ' 1' end
-  redis.call('DEL', noted, KEYS[3])
-  at = now + opening
-elseif last then
-  at = no_further(at, horizon + step)
-else
-  at = no_further(at, opening + step)
+local function argument(row, n) return tonumber(ARGV[6 + 6 * row + n]) end
+
+local function correct(noted, mark, told)
+  if told == '-1' then
+    redis.call('ZREM', noted, mark)
+  else
+    redis.call('ZADD', noted, 'XX', text(tonumber(mark) + tonumber(told)), mark)
+  end
+end
+for mark, told, own in string.gmatch(ARGV[5], '(%d+) (-?%d+) (%d+)') do
+  correct(KEYS[2], mark, told)
+  if own ~= '0' then correct(KEYS[tonumber(own)], mark, told) end
 end
 
--- what the groups want
-local ready, left, own, total = {}, {}, {}, 0
-for i = 1, groups do
-  left[i] = tonumber(ARGV[10 + 2 * i])
-  own[i] = tonumber(ARGV[11 + 2 * i])
-  ready[i] = now
-  if own[i] > 0 then ready[i] = no_further(tonumber(redis.call('GET', KEYS[i + 3]) or finish), horizon + own[i]) end
-  total = total + left[i]
+-- rows of the books: of the line (0), and of the groups that have a pace of their own
+local function opened(n)
+  local opening = argument(n, 2)
+  local row = {bucket = KEYS[3 * n + 1], noted = KEYS[3 * n + 2], spacing = KEYS[3 * n + 3], times = {}, count = 0,
+    step = argument(n, 3), quick = argument(n, 4), most = argument(n, 5), late = argument(n, 6)}
+  local free, last = redis.call('GET', row.bucket), redis.call('ZRANGE', row.noted, -1, -1, 'WITHSCORES')[2]
+  if not free or (last and tonumber(last) > finish + latest) then
+    row.lost, row.at = true, now + opening
+    if taken then redis.call('DEL', row.noted, row.spacing) end
+    return row
+  end
+  row.at = math.max(now, math.min(tonumber(free), now + (last and horizon or opening) + row.step))
+  local kept = {}
+  for number in string.gmatch(redis.call('GET', row.spacing) or '', '%d+') do kept[#kept + 1] = tonumber(number) end
+  if kept[1] and not taken then row.step, row.quick, row.most, row.late = kept[2], kept[3], kept[4], kept[5] end
+  redis.call('ZREMRANGEBYSCORE', row.noted, '-inf', text(now - 1000000))
+  row.count = redis.call('ZCARD', row.noted)
+  if row.count > 0 then row.since = kept[1] end
+  return row
 end
+
+-- in order of time, a second after the latest of the last ones at least
+local function know(row, wanted)
+  row.from = math.max(0, row.count - row.most)
+  local to = row.count - row.most + wanted
+  row.known = to >= 0 and redis.call('ZRANGE', row.noted, row.from, to, 'WITHSCORES') or {}
+end
+local function first(row)
+  local rank = row.count + #row.times - row.most
+  if rank < 0 then return row.at end
+  if rank < row.count then return math.max(row.at, tonumber(row.known[2 * (rank - row.from) + 2]) + 1000000) end
+  return math.max(row.at, row.times[rank - row.count + 1] + row.late + 1000000)
+end
+local function give(row, slot)
+  row.since = row.since or slot
+  row.at = slot + row.step
+  if slot >= row.since + 1000000 then row.at = slot + row.quick end
+  row.times[#row.times + 1] = slot
+end
+local function close(row)
+  redis.call('SET', row.bucket, text(row.at), 'EX', ttl)
+  if row.since then
+    local spacing = {text(row.since), text(row.step), text(row.quick), text(row.most), text(row.late)}
+    redis.call('SET', row.spacing, table.concat(spacing, ' '), 'EX', ttl)
+  end
+  for _, slot in ipairs(row.times) do redis.call('ZADD', row.noted, text(slot + row.late), text(slot)) end
+  redis.call('EXPIRE', row.noted, ttl)
+end
+
+local line = opened(0)
+if line.lost and not taken then return text(now) .. ' ' .. text(line.at - finish) .. ' 1' end
+local rows, ready, left, total = {}, {}, {}, 0
+for i = 1, groups do
+  left[i], ready[i] = argument(i, 1), now
+  total = total + left[i]
+  if argument(i, 3) > 0 then
+    rows[i] = opened(i)
+    know(rows[i], left[i])
+    ready[i] = first(rows[i])
+  end
+end
+know(line, total)
 local function next_group()
   local best = nil
   for i = 1, groups do
@@ -83,68 +138,36 @@ local function next_group()
   end
   return best
 end
-
--- what is noted, and what came of it
-local since, kept = nil, {}
-for number in string.gmatch(redis.call('GET', KEYS[3]) or '', '%d+') do kept[#kept + 1] = tonumber(number) end
-if kept[1] then since = kept[1] end
-if kept[1] and not taken then step, quick, most, late = kept[2], kept[3], kept[4], kept[5] end
-for mark, told in string.gmatch(ARGV[10], '(%d+) (-?%d+)') do
-  if told == '-1' then
-    redis.call('ZREM', noted, mark)
-  else
-    redis.call('ZADD', noted, 'XX', text(tonumber(mark) + tonumber(told)), mark)
-  end
-end
-redis.call('ZREMRANGEBYSCORE', noted, '-inf', text(now - 1000000))
-local count = redis.call('ZCARD', noted)
-if count == 0 then since = nil end
-
--- in order of time, a second after the latest of the last ones at least
-local times, given = {}, {}
-local from, to = math.max(0, count - most), count - most + total
-local known = {}
-if to >= 0 then known = redis.call('ZRANGE', noted, from, to, 'WITHSCORES') end
-local function first()
-  local rank = count + #times - most
-  if rank < 0 then return at end
-  if rank < count then return math.max(at, tonumber(known[2 * (rank - from) + 2]) + 1000000) end
-  return math.max(at, times[rank - count + 1] + late + 1000000)
-end
+local given = {}
 while total > 0 do
   local group = next_group()
-  local slot = math.max(first(), ready[group])
+  local slot = math.max(first(line), ready[group])
   if slot >= finish then break end
-  since = since or slot
-  at = slot + step
-  if slot >= since + 1000000 then at = slot + quick end
-  times[#times + 1] = slot
+  give(line, slot)
   given[#given + 1] = group - 1
   given[#given + 1] = text(slot)
   left[group] = left[group] - 1
   total = total - 1
-  ready[group] = slot + own[group]
+  ready[group] = slot
+  if rows[group] then
+    give(rows[group], slot)
+    ready[group] = first(rows[group])
+  end
 end
 local wait = -1
 for i = 1, groups do
   if left[i] > 0 then
-    local when = math.max(first(), ready[i]) - finish
+    local when = math.max(first(line), ready[i]) - finish
     if wait < 0 or when < wait then wait = math.max(when, 0) end
   end
 end
 
-local answer = text(now) .. ' ' .. text(wait) .. ' ' .. #times
+local answer = text(now) .. ' ' .. text(wait) .. ' ' .. #line.times
 if not taken then return answer end
-keep(bucket, at)
+close(line)
 for i = 1, groups do
-  if own[i] > 0 then keep(KEYS[i + 3], ready[i]) end
+  if rows[i] then close(rows[i]) end
 end
-if since then
-  local spacing = {text(since), text(step), text(quick), text(most), text(late)}
-  redis.call('SET', KEYS[3], table.concat(spacing, ' '), 'EX', ttl)
-end
-for i = 1, #times do redis.call('ZADD', noted, text(times[i] + late), text(times[i])) end
-redis.call('EXPIRE', noted, ttl)
 return answer .. ' ' .. table.concat(given, ' ')
 """
 
@@ -170,7 +193,9 @@ class RedisThrottle:
     ) -> Reservation:
         now, wait, _, *given = await self._asked("take", line, calls_per_second, wants, corrections)
         pairs = zip(given[::2], given[1::2], strict=True)
-        starts = tuple(StartTime(int(want), at / SECOND + self._offset, int(at)) for want, at in pairs)
+        starts = tuple(
+            StartTime(int(want), at / SECOND + self._offset, int(at), wants[int(want)].own) for want, at in pairs
+        )
         return Reservation(starts, None if wait < 0 else now + wait)
 
     async def _asked(
@@ -221,11 +246,24 @@ def _asking(
 ) -> tuple[list[str], list[int | str]]:
     """The script's keys and arguments."""
     books = PREFIX + line
-    keys = [books, *(f"{books}:{name}" for name in ("noted", "spacing", *(want.key for want in wants)))]
-    apart = spacing(calls_per_second)
-    told = " ".join(f"{mark} {-1 if late is None else late}" for mark, late in corrections)
-    arguments: list[int | str] = [what, round(HORIZON * SECOND), KEPT_FOR, LATEST]
-    arguments += [apart.opening, apart.step, apart.quick, apart.most, apart.late, told, len(wants)]
+    owns = sorted({one.own for one in corrections if one.own is not None})
+    keys = [name for row in (books, *(f"{books}:{want.key}" for want in wants)) for name in _row(row)]
+    told_of: dict[str | None, int] = {None: 0, **{own: len(keys) + n for n, own in enumerate(owns, 1)}}
+    told = " ".join(f"{mark} {-1 if late is None else late} {told_of[own]}" for mark, late, own in corrections)
+    arguments: list[int | str] = [what, round(HORIZON * SECOND), KEPT_FOR, LATEST, told, len(wants)]
+    arguments += [0, *_apart(calls_per_second)]
     for want in wants:
-        arguments += [want.count, spacing(want.limit).step if want.limit else 0]
-    return keys, arguments
+        arguments += [want.count, *_apart(want.limit)]
+    return [*keys, *(_row(f"{books}:{own}")[1] for own in owns)], arguments
+
+
+def _row(name: str) -> tuple[str, str, str]:
+    """Its bucket, its noted start times, its spacing."""
+    return name, f"{name}:noted", f"{name}:spacing"
+
+
+def _apart(limit: float | None) -> tuple[int, ...]:
+    if limit is None:
+        return (0,) * 5
+    apart = spacing(limit)
+    return apart.opening, apart.step, apart.quick, apart.most, apart.late

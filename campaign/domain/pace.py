@@ -13,22 +13,29 @@ class Want:
     count: int
     limit: float | None = None
 
+    @property
+    def own(self) -> str | None:
+        """The key, where the group has a pace of its own."""
+        return None if self.limit is None else self.key
+
 
 class StartTime(NamedTuple):
     """``want`` is the index of the want that it is for, ``at`` the monotonic second at which to send. ``mark`` is its
-    name with the throttle."""
+    name with the throttle, ``own`` the key of its group where that has a pace of its own."""
 
     want: int
     at: float
     mark: int
+    own: str | None = None
 
 
 class Correction(NamedTuple):
     """What came of a start time, by its mark: the call left so many microseconds ``late``, or (None) nothing was sent
-    at it nor will be."""
+    at it nor will be. ``own`` is the start time's."""
 
     mark: int
     late: int | None = None
+    own: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

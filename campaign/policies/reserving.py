@@ -8,28 +8,39 @@ however late the calls were, and a worker that dies before it tells costs a paus
 
 So it is known how many calls each second holds or may hold, and a quick line makes up for what was missed: its next
 start times come closer while the second before them holds fewer.
+
+A group with a pace of its own has a row of the same kind beside the line's, and each of its starts is noted in both.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from campaign.domain.pace import Correction, Want
 from campaign.policies.pacing import HORIZON, LATEST, SECOND, Spacing, spacing
 
 AHEAD = round(HORIZON * SECOND)
 
+Noted = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is remembered of a line, or of a group with a pace of its own. ``free`` is its next free time.
+
+    ``noted`` are its start times whose calls may have left in the last second, or are still to leave: the latest moment
+    for that, and the start time itself, in order. ``since`` is the first since it was last idle.
+    """
+
+    free: int
+    noted: Noted = ()
+    since: int | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What is remembered between two askings. ``free`` are the next free times of the line and its groups by key.
+    """What is remembered between two askings: a row by key for the line and for each group with a pace of its own."""
 
-    ``noted`` are the line's start times whose calls may have left in the last second, or are still to leave: the latest
-    moment for that, and the start time itself, in order. ``since`` is the first since the line was last idle.
-    """
-
-    free: Mapping[str, int] = field(default_factory=dict)
-    noted: tuple[tuple[int, int], ...] = ()
-    since: int | None = None
+    rows: Mapping[str, Row] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +54,13 @@ class Grant:
 
 
 @dataclass(slots=True)
-class _Line:
+class _Open:
+    """A row from which start times are being given."""
+
     spacing: Spacing
     free: int
     noted: list[tuple[int, int]]
     since: int | None
-
-    def correct(self, corrections: Sequence[Correction], now: int) -> None:
-        told = dict(corrections)
-        kept = [(latest, mark) for latest, mark in self.noted if mark not in told]
-        left = [(mark + late, mark) for _, mark in self.noted if (late := told.get(mark)) is not None]
-        self.noted = sorted(both for both in (*kept, *left) if both[0] > now - SECOND)
-        self.since = self.since if self.noted else None
 
     def first(self) -> int:
         """The earliest time after all others that may be given."""
@@ -67,23 +73,26 @@ class _Line:
         settled = slot >= self.since + SECOND  # before that a second holds fewer than it may and nothing was missed
         self.free = slot + (self.spacing.quick if settled else self.spacing.step)
 
+    def closed(self) -> Row:
+        return Row(self.free, tuple(sorted(self.noted)), self.since)
+
 
 @dataclass(slots=True)
-class _Groups:
-    """Those that want start times: ``left`` so many each, from ``ready`` on, ``own`` microseconds apart."""
+class _Group:
+    """``left`` start times are wanted, of which it had the ``last`` then. ``row`` is that of its own pace, if any."""
 
-    left: list[int]
-    ready: list[int]
-    own: list[int]
+    left: int
+    last: int
+    row: _Open | None
 
-    def next(self) -> int | None:
-        """Who has waited longest of those that want more."""
-        wanting = [i for i, left in enumerate(self.left) if left]
-        return min(wanting, key=lambda i: self.ready[i]) if wanting else None
+    def ready(self) -> int:
+        return self.last if self.row is None else self.row.first()
 
-    def give(self, index: int, slot: int) -> None:
-        self.left[index] -= 1
-        self.ready[index] = slot + self.own[index]
+    def give(self, slot: int) -> None:
+        self.left -= 1
+        self.last = slot
+        if self.row is not None:
+            self.row.give(slot)
 
 
 def reserve(
@@ -94,41 +103,53 @@ def reserve(
     Each goes to the group that has waited longest for one; where every group with calls left must itself wait, the
     line's next one moves to the first moment one may.
     """
-    row = _opened(books, line, spacing(limit), now, corrections)
-    groups = _grouped(books, wants, now)
-    times = tuple(_given(row, groups, now + AHEAD))
-    waiting = [max(row.first(), ready) for left, ready in zip(groups.left, groups.ready, strict=True) if left]
-    limited = {want.key: ready for want, ready in zip(wants, groups.ready, strict=True) if want.limit}
-    after = Books({**books.free, **limited, line: row.free}, tuple(sorted(row.noted)), row.since)
+    rows = _corrected(books.rows, line, corrections)
+    opened = {line: _opened(rows.get(line), spacing(limit), now)}
+    opened |= {want.key: _opened(rows.get(want.key), spacing(want.limit), now) for want in wants if want.limit}
+    groups = [_Group(want.count, now, opened[want.key] if want.limit else None) for want in wants]
+    times = tuple(_given(opened[line], groups, now + AHEAD))
+    waiting = [max(opened[line].first(), group.ready()) for group in groups if group.left]
+    after = Books({**rows, **{key: row.closed() for key, row in opened.items()}})
     return Grant(times, after, min(waiting) - AHEAD if waiting else None)
 
 
-def _given(row: _Line, groups: _Groups, end: int) -> Iterator[tuple[int, int]]:
-    while (index := groups.next()) is not None and (slot := max(row.first(), groups.ready[index])) < end:
-        row.give(slot)
-        groups.give(index, slot)
+def _given(line: _Open, groups: Sequence[_Group], end: int) -> Iterator[tuple[int, int]]:
+    while wanting := [i for i, group in enumerate(groups) if group.left]:
+        index = min(wanting, key=lambda i: groups[i].ready())
+        slot = max(line.first(), groups[index].ready())
+        if slot >= end:
+            return
+        line.give(slot)
+        groups[index].give(slot)
         yield index, slot
 
 
-def _grouped(books: Books, wants: Sequence[Want], now: int) -> _Groups:
-    own = [spacing(want.limit).step if want.limit else 0 for want in wants]
-    free = [books.free.get(want.key, now + AHEAD) for want in wants]
-    ready = [_no_further(at, AHEAD + step, now) if step else now for at, step in zip(free, own, strict=True)]
-    return _Groups([want.count for want in wants], ready, own)
-
-
-def _opened(books: Books, line: str, apart: Spacing, now: int, corrections: Sequence[Correction]) -> _Line:
-    """Where one was given that lies beyond the horizon, the clock was set back: its books count as lost."""
-    stored = books.free.get(line)
-    if stored is None or any(latest > now + AHEAD + LATEST for latest, _ in books.noted[-1:]):
-        return _Line(apart, now + apart.opening, [], None)
-    furthest = (AHEAD if books.noted else apart.opening) + apart.step
-    row = _Line(apart, _no_further(stored, furthest, now), list(books.noted), books.since)
-    row.correct(corrections, now)
-    return row
+def _opened(stored: Row | None, apart: Spacing, now: int) -> _Open:
+    """Where one was given that lies beyond the horizon, the clock was set back: the row counts as lost."""
+    if stored is None or any(latest > now + AHEAD + LATEST for latest, _ in stored.noted[-1:]):
+        return _Open(apart, now + apart.opening, [], None)
+    furthest = (AHEAD if stored.noted else apart.opening) + apart.step
+    noted = [both for both in stored.noted if both[0] > now - SECOND]
+    return _Open(apart, _no_further(stored.free, furthest, now), noted, stored.since if noted else None)
 
 
 def _no_further(free: int, furthest: int, now: int) -> int:
-    """A free time that lies further ahead than books just opened, or the last slot before the horizon, can have left
+    """A free time that lies further ahead than a row just opened, or the last slot before the horizon, can have left
     it, is of a slower limit."""
     return max(now, min(free, now + furthest))
+
+
+def _corrected(rows: Mapping[str, Row], line: str, corrections: Sequence[Correction]) -> Mapping[str, Row]:
+    """Each in the line's row and in that of its group, if it has one."""
+    told: dict[str, dict[int, int | None]] = {}
+    for mark, late, own in corrections:
+        for key in (line, own):
+            if key is not None and key in rows:
+                told.setdefault(key, {})[mark] = late
+    return {**rows, **{key: replace(rows[key], noted=_renoted(rows[key].noted, said)) for key, said in told.items()}}
+
+
+def _renoted(noted: Noted, told: Mapping[int, int | None]) -> Noted:
+    kept = [(latest, mark) for latest, mark in noted if mark not in told]
+    left = [(mark + late, mark) for _, mark in noted if (late := told.get(mark)) is not None]
+    return tuple(sorted((*kept, *left)))

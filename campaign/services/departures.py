@@ -34,7 +34,7 @@ class Departures:
     def left(self, start: StartTime) -> None:
         """Its request has just been written."""
         self._under_way.discard(start.mark)
-        self._note(Correction(start.mark, max(0, round((self.clock.monotonic() - start.at) * SECOND))))
+        self._note(Correction(start.mark, max(0, round((self.clock.monotonic() - start.at) * SECOND)), start.own))
 
     def ended(self, start: StartTime) -> None:
         """Its call is over. If nobody has said when it left, it has by now."""
@@ -42,7 +42,7 @@ class Departures:
             self.left(start)
 
     def unused(self, start: StartTime) -> None:
-        self._note(Correction(start.mark))
+        self._note(Correction(start.mark, None, start.own))
 
     def taken(self) -> Sequence[Correction]:
         """What there is to tell; :meth:`again` where nobody is known to have heard it."""

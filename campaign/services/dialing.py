@@ -18,7 +18,7 @@ from campaign.domain.line import Line
 from campaign.domain.pace import Reservation, StartTime, Want
 from campaign.domain.verdicts import Verdict, unconfirmed
 from campaign.policies.events import Answered, GivenBack
-from campaign.policies.pacing import HORIZON, lateness_allowed, lateness_between_steps
+from campaign.policies.pacing import HORIZON, lateness_allowed
 from campaign.services.claiming import Claim, ClaimedCall, Wish, claim, confirm
 from campaign.services.departures import Departures
 from campaign.services.outside import Outside
@@ -41,6 +41,10 @@ TURN = 0.2
 whichever process: seldom and many, since a claim costs the same for one call as for fifty."""
 
 LINGER = 0.2
+
+PATIENCE = 1.2
+"""Seconds for which calls wait in hand until their campaign's own pace gives something: longer than it is silent when
+its books are opened, so that a campaign that has just been started keeps what was claimed for it."""
 
 AHEAD = 8
 """Where the line is quicker than this process: strides of calls that one commit of `sending` covers, at most BATCH. A
@@ -237,7 +241,7 @@ class Dialer:
 
     def _rest(self, groups: Mapping[int, deque[_Held]], retry_at: float | None) -> None:
         """A campaign whose own pace gave nothing for a while is left alone until it may give something."""
-        if retry_at is None or retry_at <= self.outside.clock.monotonic() + HORIZON:
+        if retry_at is None or retry_at <= self.outside.clock.monotonic() + PATIENCE:
             return
         for campaign, queue in groups.items():
             if queue and queue[0].call.pace_limit is not None:
@@ -282,9 +286,8 @@ class Dialer:
             self._give_back_all("its start time was missed")
 
     def _lateness_allowed(self, call: ClaimedCall) -> float:
-        """A campaign's own pace is kept by the steps between its start times alone."""
         line = lateness_allowed(self._pace)
-        return line if call.pace_limit is None else min(line, lateness_between_steps(call.pace_limit))
+        return line if call.pace_limit is None else min(line, lateness_allowed(call.pace_limit))
 
     async def _confirmed(self, some: Sequence[_Held]) -> list[_Held]:
         """Those of ``some`` whose `sending` is committed: they may be sent."""

@@ -339,7 +339,7 @@ class Remembering(LocalThrottle):
     async def reserve(
         self, line: str, calls_per_second: float, wants: Sequence[Want], corrections: Sequence[Correction] = ()
     ) -> Reservation:
-        self.told.update(corrections)
+        self.told |= {mark: late for mark, late, _ in corrections}
         got = await super().reserve(line, calls_per_second, wants, corrections)
         self.given += got.starts
         return got

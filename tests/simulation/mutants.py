@@ -23,7 +23,7 @@ from campaign.policies.events import (
 from campaign.policies.gates import PASS, Facts, Gate, gate
 from campaign.policies.looking import LookRules
 from campaign.policies.pacing import SECOND
-from campaign.policies.reserving import Books, Grant
+from campaign.policies.reserving import Books, Grant, Row
 from tests.simulation.clockwork import Machine
 from tests.simulation.database import AttemptRow
 from tests.simulation.protocol import BUDGET, Hand, Happened, Protocol
@@ -271,14 +271,15 @@ class OwnPacePerClaim(Protocol):
     """Every reservation starts from empty books."""
 
     def reserve(self, line: str, wants: Sequence[Want], told: Sequence[Correction] = ()) -> Grant:
-        self.books[line] = Books(dict.fromkeys([line, *(want.key for want in wants)], round(self.clock.now * SECOND)))
+        now = round(self.clock.now * SECOND)
+        self.books[line] = Books({key: Row(now) for key in (line, *(want.key for want in wants))})
         return super().reserve(line, wants, told)
 
 
 class MissedStartsLeave(Protocol):
     """A call that is late for its start time leaves all the same."""
 
-    def start_is_missed(self, line: str, at: float, now: float) -> bool:
+    def start_is_missed(self, row: AttemptRow, at: float, now: float) -> bool:
         return False
 
 

@@ -1,6 +1,6 @@
 """The judge: sees the ground truth that no worker sees, and stops the world where something must never happen."""
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from math import floor
 
 from campaign.domain.dispositions import Disposition
@@ -37,7 +37,8 @@ class Oracle:
     def __init__(self, database: Database, providers: dict[str, Provider]) -> None:
         self.database = database
         self.providers = providers
-        self.departures: dict[str, deque[float]] = {name: deque() for name in database.lines}
+        self.departures: defaultdict[str | int, deque[float]] = defaultdict(deque)
+        """By line, and by campaign with a pace of its own."""
         self.flushes: list[float] = []
         self.rings = 0
         self.seen: Counter[str] = Counter()
@@ -62,13 +63,19 @@ class Oracle:
         paused_at = row.campaign.paused_at
         late = paused_at is not None and now > paused_at + SENT_AFTER_COMMIT
         self._must(not late, row, "left after the pause")
-        times = self.departures[row.line]
+        self._in_pace(row, row.line, self.database.lines[row.line].rate, now)
+        own = row.campaign.plan.pace.calls_per_second
+        if own is not None:
+            self._in_pace(row, row.campaign.id, own, now)
+
+    def _in_pace(self, row: AttemptRow, whose: str | int, rate: float, now: float) -> None:
+        times = self.departures[whose]
         times.append(now)
         while times[0] <= now - 1.0:
             times.popleft()
-        rate = self.database.lines[row.line].rate
         flushed = sum(1 for at in self.flushes if now - 2.5 < at <= now)
-        self._must(len(times) <= floor(rate) + 1 + flushed, row, f"is one of {len(times)} in a second at {rate}/s")
+        told = f"is one of {len(times)} in a second at {rate}/s of {whose}"
+        self._must(len(times) <= floor(rate) + 1 + flushed, row, told)
 
     def taken(self, row: AttemptRow, exchange: Exchange, call: Call, now: float) -> None:
         """The provider has taken the call: the phone will ring, at once or when its queue lets it."""

@@ -358,8 +358,10 @@ class Protocol:
         self.books[line] = grant.books
         return grant
 
-    def start_is_missed(self, line: str, at: float, now: float) -> bool:
-        return now > at + pacing.lateness_allowed(self.database.lines[line].rate)
+    def start_is_missed(self, row: AttemptRow, at: float, now: float) -> bool:
+        own = row.campaign.plan.pace.calls_per_second
+        limits = (self.database.lines[row.line].rate, *(() if own is None else (own,)))
+        return now > at + min(map(pacing.lateness_allowed, limits))
 
     # --- the list of those not to call
 

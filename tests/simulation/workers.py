@@ -9,7 +9,7 @@ from campaign.domain.verdicts import VerdictKind
 from campaign.policies.events import Answered, GivenBack, Looked, Reported
 from campaign.policies.pacing import HORIZON, SECOND
 from tests.simulation.clockwork import Machine, Steps
-from tests.simulation.database import AttemptRow, Away, InboxRow, IndexRefused
+from tests.simulation.database import AttemptRow, Away, Campaign, InboxRow, IndexRefused
 from tests.simulation.oracle import Violation
 from tests.simulation.protocol import LOOK_LEASE, Hand, Happened
 from tests.simulation.world import World
@@ -71,7 +71,7 @@ class Workers:
         groups: dict[int, list[Hand]] = {}
         for hand in held:
             groups.setdefault(hand.row.campaign.id, []).append(hand)
-        wants = [Want(f"c{n}", len(g), g[0].row.campaign.plan.pace.calls_per_second) for n, g in groups.items()]
+        wants = [_want(hands[0].row.campaign, len(hands)) for hands in groups.values()]
         queues = list(groups.values())
         grant = self.protocol.reserve(line, wants, machine.memory.untold.pop(line, ()))
         timed = [(at / SECOND, queues[index].pop(0)) for index, at in grant.times]
@@ -91,7 +91,7 @@ class Workers:
             going = self.world.transact(lambda: self.protocol.confirm(line, fresh))
         except Away:
             for at, hand in window:
-                _note(machine, line, at)
+                _note(machine, hand, at)
                 self._give_back(machine, hand)
             return
         if self.world.stormy and self.rng.random() < self.world.scenario.stuck:
@@ -103,26 +103,26 @@ class Workers:
             hand.committed_at = committed_at
         for at, hand in window:
             if hand.since is None:
-                _note(machine, line, at)
+                _note(machine, hand, at)
                 continue
             yield max(0.0, at - self.clock.now)
             self.world.spawn(machine, self._send(machine, line, at, hand))
 
     def _send(self, machine: Machine, line: str, at: float, hand: Hand) -> Steps:
         """Both guards stand in the step in which the request leaves: a freeze before it is noticed."""
-        if self.protocol.start_is_missed(line, at, self.clock.now):
+        if self.protocol.start_is_missed(hand.row, at, self.clock.now):
             self.world.seen["starts missed"] += 1
-            _note(machine, line, at)
+            _note(machine, hand, at)
             machine.memory.held.setdefault(line, []).append(hand)
             if line not in machine.memory.dialing:
                 self._give_back_all(machine, machine.memory.held[line])
             return
         if self.protocol.too_late_to_send(hand, self.clock.now):
             self.world.seen["guarded"] += 1
-            _note(machine, line, at)
+            _note(machine, hand, at)
             self._give_back(machine, hand)
             return
-        _note(machine, line, at, self.clock.now)
+        _note(machine, hand, at, self.clock.now)
         exchange = self.world.depart(hand.row)
         timeout = self.world.scenario.rules.request_timeout
         left_at = self.clock.now
@@ -246,10 +246,15 @@ class Workers:
             return
 
 
-def _note(machine: Machine, line: str, at: float, left_at: float | None = None) -> None:
+def _note(machine: Machine, hand: Hand, at: float, left_at: float | None = None) -> None:
     """To be told with the next asking: when the call of a start time left, or that none did."""
     late = None if left_at is None else max(0, round((left_at - at) * SECOND))
-    machine.memory.untold.setdefault(line, []).append(Correction(round(at * SECOND), late))
+    correction = Correction(round(at * SECOND), late, _want(hand.row.campaign, 0).own)
+    machine.memory.untold.setdefault(hand.row.line, []).append(correction)
+
+
+def _want(campaign: Campaign, count: int) -> Want:
+    return Want(f"c{campaign.id}", count, campaign.plan.pace.calls_per_second)
 
 
 def _windows(timed: Timed) -> list[Timed]:

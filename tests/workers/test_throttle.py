@@ -52,7 +52,7 @@ class Asker:
 
     def _left(self) -> list[Correction]:
         now = time.monotonic()
-        told = [Correction(start.mark, 0) for start in self.untold if start.at <= now]
+        told = [Correction(start.mark, 0, start.own) for start in self.untold if start.at <= now]
         self.untold = [start for start in self.untold if start.at > now]
         return told
 
@@ -131,7 +131,7 @@ def test_unused_start_times_are_made_up_for(clean_redis_url: str) -> None:
         await asker.until(time.monotonic() + 3.0, Want("campaign:1", 1000), every=0.05)
         # Given a full line of which a worker cannot use the next tenth of a second, When it says so
         unused, asker.untold = asker.untold[:50], asker.untold[50:]
-        await asker.throttle.reserve("line", 500.0, [], [Correction(start.mark) for start in unused])
+        await asker.throttle.reserve("line", 500.0, [], [Correction(start.mark, None, start.own) for start in unused])
         await asyncio.sleep(0.2)
         return await asker.ask(Want("campaign:1", 1000))
 
@@ -186,12 +186,14 @@ def test_the_script_and_its_pure_twin_agree(
         await client.flushall()
         run = client.register_script(told)
         books, now, random = Books(), 1_795_000_060 * SECOND, Random(seed)
-        last: list[int] = []
+        last: list[tuple[int, str | None]] = []
         for passed, drawn, wants, share in steps:
             now += passed
             limit = steps[0][1] if one_limit else drawn
             told_of = [
-                Correction(at, random.choice((None, 0, 7, max(0, now - at)))) for at in last if random.random() < share
+                Correction(at, random.choice((None, 0, 7, max(0, now - at))), own)
+                for at, own in last
+                if random.random() < share
             ]
             # When both are asked the same at the same time, by somebody who looks first
             keys, arguments = _asking("look", "line", limit, wants)
@@ -201,8 +203,9 @@ def test_the_script_and_its_pure_twin_agree(
             grant = reserve(books, "line", limit, wants, now, told_of)
             books = grant.books
             # Then they give the same groups the same times, and name the same time to ask again
-            last = answer[4::2]
-            assert list(zip(answer[3::2], last, strict=True)) == list(grant.times)
+            given_ = list(zip(answer[3::2], answer[4::2], strict=True))
+            assert given_ == list(grant.times)
+            last = [(at, wants[index].own) for index, at in given_]
             assert answer[1] == (-1 if grant.retry_at is None else grant.retry_at - now)
 
     asked(redis_url, work)
