@@ -7,6 +7,7 @@ each test process has its own. A server that cannot be had raises :class:`Server
 import ctypes
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -34,11 +36,20 @@ class ServerMissing(Exception):
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that nobody listens on at this moment. Below those that the system gives to outgoing connections:
+    a server that is stopped and started again must not find that one of them has taken its port meanwhile."""
+    while True:
+        port = random.randrange(10_000, _first_outgoing())
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def _first_outgoing() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return 32_768
 
 
 def dies_with_us(signum: int) -> Callable[[], None] | None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
+from tests.servers import free_port
+
 CHUNK = 65_536
 ANSWER_WITHIN = 2.0
 HANDING_OVER = 4
@@ -57,7 +59,7 @@ class Proxy:
 
     def __init__(self, upstream: tuple[str, int]) -> None:
         self.upstream = upstream
-        self.port = 0
+        self.port = free_port()
         self.cuts = 0
         self._toxics = Toxics()
         self._traps: list[_Trap] = []
@@ -140,7 +142,6 @@ class Proxy:
     async def _listen(self) -> None:
         if self._server is None:
             self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
         """No new connection first: one that asyncio has accepted and not yet handed over when its server is closed
