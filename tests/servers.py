@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.util import find_spec
 from itertools import count
@@ -29,6 +30,9 @@ from psycopg import sql
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 _PR_SET_PDEATHSIG = 1
+
+_nursery = ThreadPoolExecutor(1, thread_name_prefix="nursery")
+"""The kernel counts the thread that forked as the parent whose death is fatal; this one lives as long as we do."""
 
 
 class ServerMissing(Exception):
@@ -62,6 +66,11 @@ def dies_with_us(signum: int) -> Callable[[], None] | None:
         prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
 
     return set_death_signal
+
+
+def born(start: Callable[[], object]) -> None:
+    """Runs ``start``, which forks a process that dies with us, and waits for it."""
+    _nursery.submit(start).result()
 
 
 class _Server:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import redis
 
 from tests.chaos.lab import Lab
-from tests.chaos.processes import Child, born, hit
+from tests.chaos.processes import Child, hit
+from tests.servers import born
 
 BETWEEN = (0.1, 0.5)
 FROZEN = (0.2, 3.0)

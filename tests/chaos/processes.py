@@ -2,52 +2,34 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.servers import dies_with_us
+from tests.chaos.forked import ROOT, Forked, fork
 
-ROOT = Path(__file__).resolve().parents[2]
 WORKER = ("worker", "--pool=prefork", "--queues=dial,poll,intake,control", "--without-gossip", "--without-mingle")
 BEAT = ("beat",)
 QUIET = ("--loglevel=WARNING",)
 
-_nursery = ThreadPoolExecutor(1, thread_name_prefix="nursery")
-"""The kernel counts the thread that forked as the parent whose death is fatal; this one lives as long as we do."""
-
-
-def born(start: Callable[[], object]) -> None:
-    """Runs ``start``, which forks a process that dies with us, and waits for it."""
-    _nursery.submit(start).result()
-
 
 @dataclass(slots=True)
 class Child:
-    """One ``celery`` command with whatever it forks. ``log`` gathers its output over all its lives."""
+    """One ``celery`` command with whatever it forks. ``log`` gathers its output over all its lives; it runs in the
+    folder of that."""
 
     name: str
-    command: Sequence[str]
+    arguments: Sequence[str]
     environment: Mapping[str, str]
     log: Path
-    _process: "subprocess.Popen[bytes] | None" = None
+    _process: Forked | None = None
     _sessions: set[int] = field(default_factory=set)
     started: int = 0
 
     def start(self) -> None:
-        born(self._start)
-
-    def _start(self) -> None:
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.command, env=dict(self.environment), cwd=self.log.parent, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True, preexec_fn=dies_with_us(signal.SIGKILL),
-            )  # fmt: skip
+        self._process = fork(self.arguments, self.environment, self.log.parent, self.log)
         self.started += 1
         self._sessions.add(self._process.pid)
 
@@ -89,10 +71,7 @@ class Child:
     def wait(self, seconds: float) -> int | None:
         """Its exit code, or None where it still runs then."""
         assert self._process is not None
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        return self._process.wait(seconds)
 
     def bury(self) -> None:
         """Kills it and everything that it forked, one by one."""
@@ -110,10 +89,9 @@ def celery(
     name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, app: str = "workers"
 ) -> Child:
     """Not started yet. ``folder`` holds ``lines.toml`` and takes the log."""
-    command = [sys.executable, "-m", "celery", "-A", app, *arguments, *QUIET]
-    full = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environment}
+    full = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     full.pop("CI", None)
-    return Child(name, command, full, folder / f"{name}.log")
+    return Child(name, ["-A", app, *arguments, *QUIET], full, folder / f"{name}.log")
 
 
 def worker(name: str, processes: int, environment: Mapping[str, str], folder: Path, app: str = "workers") -> Child:

@@ -21,8 +21,8 @@ from campaign.domain.plan import Plan
 from campaign.domain.states import AttemptState
 from campaign.intake.reading import Reading
 from campaign.services import campaigns, erasing, retry_batches, uploads
+from tests.chaos.forked import ROOT
 from tests.chaos.lab import LINE, Lab, lab
-from tests.chaos.processes import ROOT
 from tests.chaos.verdict import Verdict, judge
 from tests.engine import numbers
 from tests.servers import PostgresServer, RedisServer

@@ -28,7 +28,8 @@ from campaign.storage import process_rows
 from campaign.storage.engine import Store, open_store
 from campaign.storage.migrate import ensure_schema
 from campaign.storage.schema import attempts, campaigns, targets
-from tests.chaos.processes import ROOT, Child, beat, worker
+from tests.chaos.forked import ROOT
+from tests.chaos.processes import Child, beat, worker
 from tests.providers.simulator.lines import CALLER, LINES
 from tests.servers import dies_with_us
 

@@ -12,7 +12,7 @@ import pytest
 from campaign.domain.plan import Plan
 from campaign.domain.states import UploadState
 from campaign.services import campaigns, uploads
-from tests.chaos.processes import ROOT
+from tests.chaos.forked import ROOT
 from tests.scenarios.checks import check, export_rows
 from tests.scenarios.kit import TOKEN, Stage, embedded, full_environment, stage
 from tests.servers import free_port

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from campaign.domain.errors import OutOfReach
-from tests.chaos.processes import ROOT
+from tests.chaos.forked import ROOT
 from tests.chaos.proxy import Proxy
 from tests.servers import PostgresServer, RedisServer, free_port
 from workers import preflight
