@@ -236,12 +236,12 @@ def test_whatever_is_missed_and_however_late_they_leave_no_second_of_a_quick_lin
     assert most_in_a_second(left, SECOND) <= min(spacing(limit).most, spacing(own or limit).most) <= limit
 
 
-@pytest.mark.parametrize("limit", [10.0, 20.0, 50.0, 100.0, 500.0, 1000.0])
+@pytest.mark.parametrize("limit", [10.0, 50.0, 100.0, 1000.0])
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_quick_line_whose_workers_stand_still_again_and_again_keeps_its_pace(limit: float, workers: int) -> None:
     def reached(*, tell: bool) -> float:
-        left = dialled(limit, 12.0, seed=1, workers=workers, stalls=0.002, longest=60, tell=tell)
-        return sum(START + 2 * SECOND <= at < START + 11 * SECOND for at in left) / 9 / limit
+        left = dialled(limit, 9.0, seed=1, workers=workers, stalls=0.002, longest=60, tell=tell)
+        return sum(START + 2 * SECOND <= at < START + 8 * SECOND for at in left) / 6 / limit
 
     # Given workers that stand still for a while once a second or so each
     # Then little is lost, unless nobody tells when calls left: then the line is slower, and no second fuller
@@ -249,13 +249,13 @@ def test_a_quick_line_whose_workers_stand_still_again_and_again_keeps_its_pace(l
     assert reached(tell=False) <= 0.8
 
 
-@pytest.mark.parametrize("limit", [10.0, 20.0, 50.0, 99.0, 100.0, 1000.0])
+@pytest.mark.parametrize("limit", [10.0, 50.0, 99.0, 100.0, 400.0])
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_quick_line_whose_workers_are_late_all_the_time_hardly_slows_down(limit: float, workers: int) -> None:
     # Given workers that wake some 50 ms late nearly every time, When they dial, Then every call leaves all the same,
-    for of_line, own in ((limit, None), (1000.0, limit)):  # also where the limit is a campaign's own
-        left = dialled(of_line, 12.0, seed=1, workers=workers, stalls=0.9, longest=100, tell=True, own=own)
-        assert sum(START + 2 * SECOND <= at < START + 11 * SECOND for at in left) / 9 / limit >= 0.88
+    for of_line, own in ((limit, None), (500.0, limit)):  # also where the limit is a campaign's own
+        left = dialled(of_line, 9.0, seed=1, workers=workers, stalls=0.9, longest=100, tell=True, own=own)
+        assert sum(START + 2 * SECOND <= at < START + 8 * SECOND for at in left) / 6 / limit >= 0.88
 
 
 def full(limit: float) -> Books:
