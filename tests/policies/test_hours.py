@@ -84,7 +84,7 @@ all_day = Window.model_validate({"from": "00:00", "to": "23:59"})
 early = Window.model_validate({"from": "01:30", "to": "02:30"})
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(found=st.lists(windows(), min_size=1, max_size=3), zones=zone_sets, now=moments,
        off=st.sets(st.integers(-2, 3), max_size=2))  # fmt: skip
 @example(found=[early], zones=("Europe/Berlin",), now=TRANSITIONS[0] - 900.0, off=set())
@@ -108,7 +108,7 @@ def test_open_is_never_said_where_a_wall_clock_says_closed(
         assert isinstance(window(hours, zones, answer.opens_at), Open)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(found=st.lists(windows(), min_size=1, max_size=3), zones=zone_sets, now=moments,
        margin=st.floats(0.0, 43_200.0), held=st.floats(0.0, 1.0))  # fmt: skip
 @example(found=[early], zones=("Europe/Berlin",), now=TRANSITIONS[1] - 4500.0, margin=600.0, held=1.0)

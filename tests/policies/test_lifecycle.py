@@ -78,7 +78,7 @@ def after(pair: tuple[Attempt, Target], event: Event, plan: Plan = PLAN, now: fl
 # --- over everything there is
 
 
-@settings(max_examples=500)
+@settings(max_examples=250)
 @given(pair=pairs(), event=events, plan=plans, look=rules)
 def test_every_state_meets_every_event_and_both_rows_stay_whole(
     pair: tuple[Attempt, Target], event: Event, plan: Plan, look: LookRules
@@ -120,7 +120,7 @@ def _waits_for_something(target: Target) -> None:
         assert target.disposition is not None
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(pair=pairs(LIVE_ATTEMPT_STATES), event=events, plan=plans, look=rules)
 def test_a_target_calls_exactly_while_its_attempt_lives(
     pair: tuple[Attempt, Target], event: Event, plan: Plan, look: LookRules
@@ -132,7 +132,7 @@ def test_a_target_calls_exactly_while_its_attempt_lives(
         assert attempt.token > pair[0].token
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(pair=pairs(FINAL), event=events, plan=plans, look=rules)
 def test_final_is_final_but_for_the_truth(
     pair: tuple[Attempt, Target], event: Event, plan: Plan, look: LookRules
@@ -153,7 +153,7 @@ def test_final_is_final_but_for_the_truth(
         assert before.disposition is Disposition.UNKNOWN
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(pair=pairs(frozenset({AttemptState.SENDING, AttemptState.UNCONFIRMED, AttemptState.PLACED})), event=events,
        plan=plans, look=rules)  # fmt: skip
 def test_only_a_word_from_the_holder_frees_a_number_that_may_be_ringing(

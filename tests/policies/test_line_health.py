@@ -153,7 +153,7 @@ def test_a_line_that_is_not_ready_keeps_its_pace() -> None:
 # --- whatever comes
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(health=healths, met=st.lists(signals, max_size=12), wanted=st.integers(0, 100))
 def test_no_story_leads_to_a_line_that_is_stuck_or_too_fast(health: LineHealth, met: list[Signal], wanted: int) -> None:
     after = after_signals(health, met, NOW)

@@ -20,7 +20,7 @@ from campaign.policies.pacing import (
 any_limit = st.floats(0.1, 5000.0) | st.integers(1, 5000).map(float)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(limit=any_limit, phase=st.floats(0.0, 1.0))
 @example(limit=1.75, phase=0.0)
 @example(limit=99.9, phase=0.0)
@@ -35,7 +35,7 @@ def test_with_even_starts_as_late_as_is_allowed_the_limit_still_holds(limit: flo
     assert inside <= floor(limit) + (1 if limit < FENCEPOST_BELOW else 0)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(limit=any_limit)
 @example(limit=102.6)
 def test_a_full_second_stays_under_the_limit_and_is_as_good_as_it(limit: float) -> None:

@@ -96,14 +96,14 @@ def ask(story: list[tuple[int, list[Want]]], limit: float) -> list[tuple[int, li
     return asked
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(story=askings(), limit=slow | quick)
 def test_it_is_what_trying_every_group_for_every_slot_gives(story: list[tuple[int, list[Want]]], limit: float) -> None:
     for now, wants, grant, before in ask(story, limit):
         assert list(grant.times) == oracle(before, limit, wants, now)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(story=askings(), limit=slow | quick)
 def test_no_sliding_second_holds_more_than_the_pace_of_the_line_nor_of_a_group(
     story: list[tuple[int, list[Want]]], limit: float
@@ -123,7 +123,7 @@ def test_no_sliding_second_holds_more_than_the_pace_of_the_line_nor_of_a_group(
             assert most_in_a_second(times, SECOND) <= spacing(limited).most
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(story=askings(), limit=slow | quick)
 def test_none_is_withheld_and_the_next_time_to_ask_is_said(story: list[tuple[int, list[Want]]], limit: float) -> None:
     for now, wants, grant, _ in ask(story, limit):

@@ -289,7 +289,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.sampled_from(PATHS), st.dictionaries(st.sampled_from(FIELDS), values, max_size=6), st.booleans())
 def test_any_request_is_answered(where: tuple[str, str], fields: dict[str, object], in_query: bool) -> None:
     desk = Desk(simulator_options(mix="answered=1", faults=[]), as_id)
