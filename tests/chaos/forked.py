@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from signal import SIGKILL
 from threading import Lock
@@ -21,11 +20,11 @@ EVERY = 0.02
 
 
 class _Preloaded:
-    """The one that forks, started with the first that is asked for."""
+    """The one that forks, started with the first that is asked for. Tests ask from several threads."""
 
     def __init__(self) -> None:
         self._one_at_a_time = Lock()
-        born(self._start)
+        self._process: subprocess.Popen[str] | None = None
 
     def _start(self) -> None:
         self._process = subprocess.Popen(
@@ -34,19 +33,20 @@ class _Preloaded:
         )  # fmt: skip
 
     def ask(self, question: Mapping[str, Any]) -> int | None:
-        asking, answering = self._process.stdin, self._process.stdout
-        assert asking is not None
-        assert answering is not None
         with self._one_at_a_time:
+            if self._process is None:
+                born(self._start)
+            assert self._process is not None
+            asking, answering = self._process.stdin, self._process.stdout
+            assert asking is not None
+            assert answering is not None
             asking.write(f"{json.dumps(question)}\n")
             asking.flush()
             answer: int | None = json.loads(answering.readline())
             return answer
 
 
-@cache
-def _preloaded() -> _Preloaded:
-    return _Preloaded()
+_preloaded = _Preloaded()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Forked:
 
     def poll(self) -> int | None:
         """How it has ended, as :class:`subprocess.Popen` tells it; None while it runs."""
-        return _preloaded().ask({"poll": self.pid})
+        return _preloaded.ask({"poll": self.pid})
 
     def wait(self, seconds: float) -> int | None:
         """The same, once it has ended; None where it still runs then."""
@@ -70,6 +70,6 @@ class Forked:
 def fork(arguments: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> Forked:
     """``celery`` with those arguments, in that folder."""
     start = {"arguments": [*arguments], "environment": {**environment}, "folder": str(folder), "log": str(log)}
-    pid = _preloaded().ask({"start": start})
+    pid = _preloaded.ask({"start": start})
     assert pid is not None
     return Forked(pid)
