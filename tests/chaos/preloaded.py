@@ -39,6 +39,7 @@ import campaign.storage.migrate
 from tests.servers import dies_with_us
 
 LOADED = (celery, kombu, psycopg, redis, sqlalchemy, campaign)
+"""Nobody calls them here. Who is forked finds them in memory."""
 
 
 def main() -> None:
