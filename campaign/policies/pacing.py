@@ -82,10 +82,11 @@ def _full(limit: float) -> int:
 
 
 def lateness_allowed(limit: float) -> float:
-    """Seconds after its start time at which a request of a line no longer leaves but asks for another.
+    """Seconds after its start time at which a request of a line, or of a campaign with a pace of its own, no longer
+    leaves but asks for another.
 
-    A quick line's calls are counted where they left, and until that is told as if they left as late as they may: there
-    lateness fills no second. A slow line's steps keep its limit.
+    Where the limit is quick, calls are counted where they left, and until that is told as if they left as late as they
+    may: there lateness fills no second. Where it is slow, steps keep it.
     """
     return lateness_between_steps(limit) if limit < COUNTED_FROM else MOST_LATE
 
