@@ -79,7 +79,7 @@ class _Open:
 
 @dataclass(slots=True)
 class _Group:
-    """``left`` start times are still wanted; ``last`` is when it got one, or now. ``row`` is of its own pace, if any."""
+    """``left`` start times are still wanted; ``last`` is when it got one, or now. ``row`` is its own pace's, if any."""
 
     left: int
     last: int
