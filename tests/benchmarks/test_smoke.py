@@ -36,8 +36,10 @@ def test_a_contender_makes_calls_and_leaves_nothing_in_the_air(name: str, clean_
     with simulator_process(SimulatorOptions(port=0, latency=0.005)) as simulator:
         one = contender(name, simulator, clean_redis_url, tmp_path)
         try:
-            # When a short window of it is measured
+            # When a short window of it is measured, or a longer one where the machine was held up for all of that
             figure = measure(one, seconds=1.5, warm=0.1)
+            if figure.per_second == 0:
+                figure = measure(one, seconds=8.0, warm=0.1)
         finally:
             one.close()
         # Then calls were made and cost something, and none was made twice
