@@ -9,7 +9,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("celery", "redis", "httpx", "httpx-aiohttp", "aiohttp", "SQLAlchemy", "psycopg", "requests", "gevent")
+PACKAGES = ("celery", "redis", "httpx", "httptools", "SQLAlchemy", "psycopg", "requests", "gevent")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

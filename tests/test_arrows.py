@@ -15,9 +15,7 @@ EDGES = {"cli", "console", "workers"}  # may import every room, and start one an
 CONFIGURATION = {"config", "faults", "lines_file", "plan_file"}
 ONLY_IN = {  # a library of the outside -> the only places that may name it
     **dict.fromkeys(("celery", "kombu", "redis", "fakeredis", "flower"), ("workers/", "celeryconfig.py")),
-    **dict.fromkeys(
-        ("httpx", "httpx_aiohttp", "aiohttp", "requests", "urllib.request", "http.client"), ("campaign/providers/",)
-    ),
+    **dict.fromkeys(("httpx", "httptools", "requests", "urllib.request", "http.client"), ("campaign/providers/",)),
     **dict.fromkeys(("sqlalchemy", "alembic", "psycopg", "sqlite3"), ("campaign/storage/",)),
     **dict.fromkeys(("click", "rich"), ("campaign/cli/",)),
     **dict.fromkeys(("fastapi", "starlette", "jinja2"), ("campaign/console/",)),
@@ -93,7 +91,9 @@ def test_time_is_an_argument() -> None:
         assert not clocks or str(path).startswith(CLOCK_KEEPERS), f"{path} reads {clocks}; take a clock or `now`"
 
 
-PARTS_OF_EVERY_PROVIDER = {"__init__", "port", "http", "answers", "registry", "simulator"}
+PARTS_OF_EVERY_PROVIDER = {
+    *("__init__", "port", "http", "transport", "connection", "answers", "registry", "simulator"),
+}
 
 
 def test_no_provider_imports_another() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 QUIET = (
-    *("httpx", "httpcore", "aiohttp", "urllib3", "kombu", "amqp", "redis"),
+    *("httpx", "httpcore", "urllib3", "kombu", "amqp", "redis"),
     *("celery.worker.strategy", "celery.app.trace", "celery.beat"),  # three lines a second about the tick
 )
 TEXT = "%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s"

@@ -1,13 +1,8 @@
-"""One line's way to its provider: httpx requests over the aiohttp transport, on one kept-alive pool.
+"""One line's way to its provider: httpx requests over a transport of our own, on one kept-alive pool.
 
 One exchange is one attempt to send: no retries, no redirects, no proxy from the environment, no cookies. What comes
 back is a whole :class:`Reply` or a :class:`Fault`, and a fault says ``sent=False`` only where it is proved that not one
 byte of the request left, because then, and only then, the number may be dialled again without asking.
-
-httpx's own transport gets slower the more requests are open, so ``httpx-aiohttp`` carries them. Its translation of
-exceptions is coarser than we can afford: it turns *every* ``aiohttp.ClientConnectionError``, also a connection that the
-server cut after reading the request, into ``httpx.ConnectTimeout`` (httpx-aiohttp 0.2.0, ``AIOHTTP_EXC_MAP``). So the
-proof is taken from the aiohttp exception underneath where there is one.
 """
 
 import asyncio
@@ -15,25 +10,16 @@ import json
 import logging
 import ssl
 from collections.abc import Callable
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from urllib.parse import quote, urlencode
 
-import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from campaign.domain.errors import UsageFault
 from campaign.domain.line import Line
-from campaign.providers.departing import DepartingRequest
+from campaign.providers.connection import AnswerTooLargeError
 from campaign.providers.port import Fault, Reply, Request
-
-BODY_LIMIT = 1024 * 1024
-"""Bytes of an answer; a longer one is a fault (the request was sent)."""
-
-KEEPALIVE_SECONDS = 15.0
-"""An idle connection is closed by us after this long, before servers and balancers close it (nginx 75 s, Apache and
-uvicorn 5 s, AWS 60 s by default): a request on a connection that the other side has just closed cannot be told from one
-that was read. Shorter costs a TLS handshake more often; servers that close after 5 s are noticed by their FIN."""
+from campaign.providers.transport import DirectTransport
 
 CONNECT_SHARE = 0.5
 """Waiting for a pool slot, DNS, TCP and TLS may use this share of the whole deadline; running out there is proved
@@ -41,19 +27,8 @@ unsent, while running out of the whole deadline proves nothing."""
 
 PROVED_UNSENT: frozenset[type[Exception]] = frozenset(
     {
-        aiohttp.ClientConnectorError,  # refused, unreachable: raised by the connector, before there is a connection
-        aiohttp.ClientConnectorDNSError,
-        aiohttp.ClientProxyConnectionError,
-        aiohttp.client_exceptions.UnixClientConnectorError,
-        aiohttp.ClientSSLError,
-        aiohttp.ClientConnectorSSLError,
-        aiohttp.ClientConnectorCertificateError,
-        aiohttp.ConnectionTimeoutError,  # raised around connector.connect() alone; also a full pool
-        aiohttp.InvalidURL,
-        aiohttp.InvalidUrlClientError,
-        aiohttp.NonHttpUrlClientError,
         httpx.ConnectError,
-        httpx.ConnectTimeout,  # of a transport that means it; see the module's text for the one that does not
+        httpx.ConnectTimeout,
         httpx.PoolTimeout,
         httpx.UnsupportedProtocol,
         httpx.LocalProtocolError,
@@ -77,6 +52,7 @@ MAYBE_SENT: frozenset[type[Exception]] = frozenset(
         httpx.ProxyError,
         httpx.ProtocolError,
         httpx.RemoteProtocolError,
+        AnswerTooLargeError,
         httpx.DecodingError,
         httpx.TooManyRedirects,
         httpx.HTTPStatusError,
@@ -91,12 +67,8 @@ MAYBE_SENT: frozenset[type[Exception]] = frozenset(
 )
 """Named so that a test can tell a class that was judged from one that is new; an unknown class is treated the same."""
 
-for _name in ("httpx", "httpcore", "aiohttp"):
+for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)  # at INFO httpx logs whole URLs, with numbers and keys in them
-
-
-class _TooLargeError(Exception):
-    """The answer has more than BODY_LIMIT bytes."""
 
 
 class LineSender:
@@ -119,7 +91,7 @@ class LineSender:
         self._timeout = line.timeout
         self._now = now
         self._closed = False
-        self._transport = transport or _transport(_tls(line), connections)
+        self._transport = transport or DirectTransport(_tls(line), connections=connections)
 
     def __repr__(self) -> str:
         return "LineSender()"
@@ -159,8 +131,8 @@ class LineSender:
 def build(base: str, request: Request, *, connect_within: float) -> httpx.Request:
     """The wire form. A ``+`` in a query or form becomes ``%2B``: as a space it would find nobody.
 
-    The length and the host are left to aiohttp, which adds them anyway. Where httpx prepared them, and all others again
-    for every call, a request took 42 microseconds to build; it takes 11.
+    The length and the host are left to the transport. Where httpx prepared them, and all others again for every call, a
+    request took 42 microseconds to build; it takes 11.
     """
     content, content_type = b"", None
     if request.json is not None:
@@ -206,26 +178,18 @@ def _plain_url(address: str) -> httpx.URL:
 async def _read(response: httpx.Response) -> bytes:
     """The whole body. Not by ``aiter_raw``, whose layers cost a busy process 2 to 3 % of its time."""
     assert isinstance(response.stream, httpx.AsyncByteStream)
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.stream:
-        size += len(part)
-        if size > BODY_LIMIT:
-            raise _TooLargeError
-        parts.append(part)
-    return b"".join(parts)
+    return b"".join([part async for part in response.stream])
 
 
 def as_fault(error: Exception) -> Fault:
     """The fault that an exception of the exchange means. Its text is class names and fixed words only."""
-    if isinstance(error, _TooLargeError):
+    if isinstance(error, AnswerTooLargeError):
         return Fault(sent=True, reason="the answer is larger than one MiB")
     if type(error) is TimeoutError:
         return Fault(sent=True, reason="no whole answer within the deadline")
-    cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
-    sent = type(cause) not in PROVED_UNSENT
+    sent = type(error) not in PROVED_UNSENT
     words = "the exchange broke after it may have been sent" if sent else "could not connect, nothing was sent"
-    return Fault(sent=sent, reason=f"{words} ({type(cause).__name__})")
+    return Fault(sent=sent, reason=f"{words} ({type(error.__cause__ or error).__name__})")
 
 
 def _tls(line: Line) -> ssl.SSLContext:
@@ -247,25 +211,3 @@ def _tls(line: Line) -> ssl.SSLContext:
 def _well_known() -> ssl.SSLContext:
     """Read once for all lines: it takes 40 ms."""
     return httpx.create_ssl_context(trust_env=False)
-
-
-def _transport(tls: ssl.SSLContext, connections: int) -> httpx.AsyncBaseTransport:
-    return AiohttpTransport(verify=tls, trust_env=False, client=partial(_session, tls, connections))
-
-
-def _session(tls: ssl.SSLContext, connections: int) -> aiohttp.ClientSession:
-    """Made inside the running loop, at the first request."""
-    connector = aiohttp.TCPConnector(
-        limit=connections,
-        limit_per_host=0,
-        ssl=tls,
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        ttl_dns_cache=60,
-    )
-    session = aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, request_class=DepartingRequest
-    )
-    # aiohttp sends an idempotent request (not POST) once more, silently, when a kept-alive connection breaks
-    # (aiohttp 3.14 client.py, `retry_persistent_connection`). One exchange is one request here; a test counts them.
-    session._retry_connection = False
-    return session

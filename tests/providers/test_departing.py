@@ -4,9 +4,6 @@ import asyncio
 import socket
 import threading
 
-import pytest
-
-from campaign.providers.departing import begun
 from campaign.providers.port import Reply, Request, on_departure
 from tests.providers.wire import OK, sending
 
@@ -51,44 +48,3 @@ def test_a_request_has_left_before_the_loop_turns_again() -> None:
 
     # Then it does read it, and of both requests it had been told that they left
     assert asyncio.run(run()) == (True, ["left", "left"])
-
-
-async def _waits_in_between(done: list[str], gate: "asyncio.Future[str]") -> None:
-    done.append("first")
-    try:
-        done.append(await gate)
-    except asyncio.CancelledError:
-        done.append("canceled")
-        raise
-
-
-def test_what_waits_goes_on_when_it_is_awaited() -> None:
-    async def run() -> list[str]:
-        done: list[str] = []
-        gate = asyncio.get_running_loop().create_future()
-        # Given work that has begun and waits, When it gets what it waits for
-        rest = begun(_waits_in_between(done, gate))
-        assert done == ["first"]
-        task = asyncio.create_task(rest)
-        await asyncio.sleep(0)
-        gate.set_result("second")
-        await task
-        return done
-
-    # Then it goes on from there
-    assert asyncio.run(run()) == ["first", "second"]
-
-
-def test_a_cancellation_is_told_to_the_work() -> None:
-    async def run() -> list[str]:
-        done: list[str] = []
-        # Given work that has begun and waits, When its task is canceled
-        task = asyncio.create_task(begun(_waits_in_between(done, asyncio.get_running_loop().create_future())))
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        return done
-
-    # Then it was told
-    assert asyncio.run(run()) == ["first", "canceled"]

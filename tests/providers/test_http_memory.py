@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from campaign.providers.http import BODY_LIMIT
 from campaign.providers.port import Fault, Reply
+from campaign.providers.transport import BODY_LIMIT
 from tests.providers.wire import POST, Visit, sending, serving
 
 AT_ONCE = 30

@@ -142,9 +142,9 @@ def test_a_rule_about_two_options_names_them() -> None:
 def test_providers_are_imported_when_asked_for() -> None:
     program = (
         "import sys, campaign.providers.registry as r; r.provider_class('nexbro');"
-        "print([m for m in sys.modules if m.startswith('campaign.providers.') or m in ('aiohttp', 'httpx')])"
+        "print([m for m in sys.modules if m.startswith('campaign.providers.') or m in ('httptools', 'httpx')])"
     )
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert "campaign.providers.nexbro" in printed
-    for other in ("netsapiens", "pathors", "aiohttp", "httpx"):
+    for other in ("netsapiens", "pathors", "httptools", "httpx"):
         assert other not in printed

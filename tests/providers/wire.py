@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from campaign.domain.line import Line
-from campaign.providers.http import BODY_LIMIT, LineSender
+from campaign.providers.http import LineSender
 from campaign.providers.port import Fault, Reply, Request
+from campaign.providers.transport import BODY_LIMIT
 
 Behaviour = Callable[["Visit"], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
