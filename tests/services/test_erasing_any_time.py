@@ -220,12 +220,14 @@ class AnyTime(RuleBasedStateMachine):
     @precondition(lambda self: self.erased & {PERSON_OF.get(call.call.phone) for call in self.sent})
     @rule(end=st.sampled_from(ENDS), numbered=st.booleans(), handled=st.booleans())
     def push_about_the_erased(self, end: Disposition, numbered: bool, handled: bool) -> None:
-        """Of their calls, by the provider's id, and what a person would say."""
+        """Of their calls, by the provider's id, and what a person would say. Where nobody has told us that id, with the
+        number: a delivery that names neither cannot be told from a stranger's."""
+        rows = self._attempts()
         for call in self.sent:
             person = PERSON_OF.get(call.call.phone)
             if person is not None and person in self.erased:
                 said = {"id": f"call-{call.attempt_id}", "end": end, "by": f"{self.clock.now()}", "said": name(person)}
-                said |= {"to": call.call.phone} if numbered else {}
+                said |= {"to": call.call.phone} if numbered or rows[call.attempt_id]["call_id"] is None else {}
                 (deliver if handled else received)(self.store, said)
 
     @precondition(lambda self: self.erased)
