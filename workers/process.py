@@ -35,11 +35,13 @@ from campaign.services.outside import Outside
 from campaign.services.recorder import Recorder
 from campaign.services.restoring import Memory
 from campaign.services.settling import Settler
+from campaign.services.ticking import DIAL
 from campaign.services.tracking import Tracker
 from campaign.services.webhooks import InboxReader
 from campaign.storage import process_rows
 from campaign.storage.engine import SystemClock
 from workers import failpoints, logs
+from workers.carrying import Carriers
 from workers.throttle import RedisThrottle
 from workers.witnesses import InRedis, SideFile
 
@@ -71,7 +73,8 @@ OCCUPIED = 0.25
 on in the background: a process that dials must still be able to take polls, and the tick."""
 
 AT_ONCE = 2
-"""Runs of one kind for one line in one process: one under way, and one that takes over from it."""
+"""Runs of one kind for one line in one process: one under way, and one that takes over from it. One that dials goes on
+by itself, and there is no second."""
 
 COLLECT = (50_000, 10, 10)
 """When Python looks for rings of garbage. A call in the air is a hundred objects and no ring; at Python's own threshold
@@ -81,6 +84,9 @@ DATABASE_THREADS = 4
 DRAIN_SPARE = 10.0
 LAST_LOOK = 2.0
 """Seconds that looks under way get when the process ends; their calls are looked at again by others."""
+
+SAY_SO_EVERY = 1.0
+"""Seconds after which a process that carries a line says so again."""
 
 BEAT_EVERY = 2.0
 WATCH_EVERY = 2.0
@@ -100,6 +106,23 @@ class LineHands:
     tracker: Tracker
     settler: Settler
     inbox: InboxReader
+    carriers: Carriers
+
+    async def dial(self, seconds: float, most: int) -> None:
+        """Dial as long as there is work, unless ``most`` processes do. One that does not keep up with its line lets
+        another take its place, and if there is none goes on."""
+        line = self.dialer.line.name
+        if not await self.carriers.join(line, most):
+            return
+        run = asyncio.create_task(self.dialer.run(seconds))
+        while not run.done():
+            await asyncio.wait([run], timeout=SAY_SO_EVERY)
+            if self.dialer.behind:
+                await self.carriers.leave(line)
+            if not run.done() and await self.carriers.join(line, most):
+                self.dialer.go_on(seconds)
+        await self.carriers.leave(line)
+        await run
 
 
 @dataclass(slots=True)
@@ -128,7 +151,7 @@ class Process:
 
     async def _carry_out(self, work: Callable[[LineHands], Coroutine[Any, Any, None]], line: str, role: str) -> None:
         """Start the run unless enough are under way; returns when it ends or has occupied us long enough."""
-        if self._running[role, line] >= AT_ONCE:
+        if self._running[role, line] >= (1 if role == DIAL else AT_ONCE):
             return
         self._running[role, line] += 1
         run = asyncio.create_task(work(self._hands_for(self.runtime.lines[line])), name=f"{role} {line}")
@@ -153,6 +176,7 @@ class Process:
                 Tracker(line, provider, self.outside),
                 Settler(line, provider, self.outside),
                 InboxReader(line, provider, self.outside),
+                Carriers(self.redis, self.name),
             )
         return self._hands[line.name]
 

@@ -13,8 +13,7 @@ from workers.process import LineHands
 log = logging.getLogger(__name__)
 
 DIAL_FOR = 2.0
-"""Seconds of claiming per order. Long enough to be worth a message, short enough for polls to get their turn and for a
-worker that is told to stop."""
+"""Seconds for which a line is dialled after the last word that it should be."""
 
 LOOK_FOR = 5.0
 READ_LEASE = 15.0
@@ -44,13 +43,13 @@ def tick() -> None:
 def send(order: Order) -> None:
     """Publish one order. It expires, since the next tick would send it again."""
     expires = EXPIRES_SLOWLY if order.kind == ticking.INTAKE else EXPIRES
-    app.send_task(order.kind, args=[order.subject], shadow=order.label, expires=expires)
+    app.send_task(order.kind, args=[order.subject, *order.more], shadow=order.label, expires=expires)
 
 
 @app.task(name=ticking.DIAL)
-def dial(line: str) -> None:
-    """Claim and send what is due on the line, for two seconds."""
-    _carry_out(lambda hands: hands.dialer.run(DIAL_FOR), line, "dial")
+def dial(line: str, carriers: int = 1) -> None:
+    """Claim and send what is due on the line, unless so many processes do."""
+    _carry_out(lambda hands: hands.dial(DIAL_FOR, carriers), line, ticking.DIAL)
 
 
 @app.task(name=ticking.POLL)

@@ -80,6 +80,7 @@ class Dialer:
     _in_air: int = 0
     _leaving: int = 0
     _runs: int = 0
+    _until: float = float("-inf")
     _one_run: asyncio.Lock = field(default_factory=asyncio.Lock)
     _turn: int = 0
     _suspect: int | None = None
@@ -93,13 +94,13 @@ class Dialer:
         self._departures = Departures(self.outside.clock, self._tell)
 
     async def run(self, seconds: float) -> None:
-        """Dial for at most ``seconds``; returns sooner when nothing is due. A run that comes while another is under way
-        takes over from it, so that orders which overlap leave no gap."""
-        until = self.outside.clock.monotonic() + seconds
+        """Dial for at most ``seconds``; returns sooner when nothing is due. Where a run is under way, that one goes on
+        for so long."""
+        self.go_on(seconds)
         self._runs += 1
         try:
             async with self._one_run:
-                await self._run(until)
+                await self._run()
         except OutOfReach as error:
             log.warning("line %s: %s", self.line.name, error)
             self._give_back_all("the pace could not be asked for")
@@ -107,6 +108,15 @@ class Dialer:
             self._runs -= 1
             if self._runs == 0:
                 self._give_back_all("no start time came up")
+
+    def go_on(self, seconds: float) -> None:
+        """A run under way ends so much later than now, at the earliest, unless nothing is due."""
+        self._until = max(self._until, self.outside.clock.monotonic() + seconds)
+
+    @property
+    def behind(self) -> bool:
+        """Is the line quicker than this process?"""
+        return self._behind
 
     async def drained(self) -> None:
         """Returns when nothing of this line is in the air any more; to be called once the process is stopping."""
@@ -117,8 +127,8 @@ class Dialer:
         self._give_back_all("the worker is stopping")
         await self._departures.told()
 
-    async def _run(self, until: float) -> None:
-        while self._may_go_on(until):
+    async def _run(self) -> None:
+        while self._may_go_on():
             if self._behind and len(self._held) > BATCH // 4:
                 await self._start_some()
                 continue
@@ -127,15 +137,15 @@ class Dialer:
             if self._held:
                 await self._start_some()
             elif room.calls == 0:
-                await self._sleep_until(min(self._next_turn(room.retry_at), until))
+                await self._sleep_until(min(self._next_turn(room.retry_at), self._until))
             elif not self._more_to_come(found):
                 return
             elif found is None or not found.looked_at:
                 await asyncio.sleep(LINGER)
 
-    def _may_go_on(self, until: float) -> bool:
+    def _may_go_on(self) -> bool:
         outside = self.outside
-        return outside.clock.monotonic() < until and not outside.stopping() and not outside.recorder.troubled
+        return outside.clock.monotonic() < self._until and not outside.stopping() and not outside.recorder.troubled
 
     def _more_to_come(self, found: Claim | None) -> bool:
         """Due targets that a gate postponed, room that may come free, a call that may miss its start time."""

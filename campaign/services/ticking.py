@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from campaign.domain.states import AttemptState
@@ -23,17 +23,22 @@ PROCESS_AWAITS = 500
 """Requests without an answer that one process is asked to keep open: at a slow provider these, and not the calls a
 second, are what a process can carry."""
 
+ON_THE_WAY = 0.5
+"""Seconds' worth of calls that are about to leave, or whose answers are about to be recorded, at the quickest provider:
+nobody waits for these."""
+
 ALIVE_WITHIN = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A hint that there may be work. ``subject`` is a line's name, or an upload's number; ``label`` is what a person
-    reads. Never a phone number, never a secret."""
+    """A hint that there may be work. ``subject`` is a line's name, or an upload's number; ``more`` is what else its
+    task takes; ``label`` is what a person reads. Never a phone number, never a secret."""
 
     kind: str
     subject: str
     label: str
+    more: tuple[int, ...] = ()
 
 
 def tick(store: Store, rules: Mapping[str, LookRules], paces: Mapping[str, float] | None = None) -> list[Order]:
@@ -76,7 +81,7 @@ def orders(store: Store, paces: Mapping[str, float]) -> list[Order]:
         if rows[line].health.not_before <= now
     }
     return [
-        *_per_line(DIAL, dials),
+        *(replace(order, more=(dials[order.subject],)) for order in _per_line(DIAL, dials)),
         *_per_line(POLL, {line: min(1 + count // 500, max(1, helpers)) for line, count in looks.items()}),
         *_per_line(SETTLE, dict.fromkeys(doubts, 1)),
         *_per_line(HOOKS, dict.fromkeys(deliveries, 1)),
@@ -86,7 +91,8 @@ def orders(store: Store, paces: Mapping[str, float]) -> list[Order]:
 
 def _dialers(calls: float, unanswered: int, helpers: int) -> int:
     """How many processes to ask for so many calls in the next second, while so many requests are still open."""
-    wanted = max(ceil(calls / PROCESS_CARRIES), ceil(unanswered / PROCESS_AWAITS))
+    awaited = unanswered - ON_THE_WAY * calls
+    wanted = max(ceil(calls / PROCESS_CARRIES), ceil(awaited / PROCESS_AWAITS))
     return max(1, min(wanted, helpers))
 
 

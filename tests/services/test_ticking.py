@@ -41,11 +41,21 @@ def test_as_many_as_the_calls_of_a_second_need_and_no_more_than_there_are(
 
 def test_a_provider_that_answers_slowly_gets_more_processes_to_wait_for_it(store: Store) -> None:
     # Given a slow line, and more requests out than one process should wait for
-    add_campaign(store, numbers(PROCESS_AWAITS + 10))
+    add_campaign(store, numbers(PROCESS_AWAITS + 20))
     alive(store, 4)
-    found = claim(store, LINE, Wish(PROCESS_AWAITS + 5), lambda: os.urandom(16).hex())
+    found = claim(store, LINE, Wish(PROCESS_AWAITS + 15), lambda: os.urandom(16).hex())
     # When they are only claimed, they are nobody's to wait for
     assert asked_to_dial(store, 10.0) == 1
     # When they have left, a second process is asked
     confirm(store, LINE, found.calls, 60.0, {})
     assert asked_to_dial(store, 10.0) == 2
+
+
+def test_calls_that_are_merely_on_their_way_need_no_second_process(store: Store) -> None:
+    # Given a quick line, of which half a second's calls are about to leave or to be recorded
+    pace, sending = 1000.0, 900
+    add_campaign(store, numbers(2 * sending))
+    alive(store, 4)
+    found = claim(store, LINE, Wish(sending), lambda: os.urandom(16).hex())
+    confirm(store, LINE, found.calls, 60.0, {})
+    assert asked_to_dial(store, pace) == 1

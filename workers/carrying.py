@@ -1,0 +1,54 @@
+"""Which processes dial a line just now, in Redis: as few as keep its pace.
+
+Each process that dials a line claims for itself, records for itself and asks for the pace by itself, so that two on one
+line do half as much again as one. Who is on a line says so again every second; who falls silent has made room soon
+after. It is a hint like every order: where Redis does not answer, or has forgotten, more dial than need be, and the
+pace and the claims are none the worse.
+"""
+
+import logging
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+PREFIX = "campaign:carriers:"
+
+KEPT_FOR = 2.0
+"""Seconds after which a process that has not said so again is taken to be gone."""
+
+# KEYS: by process the moment until which it carries the line. ARGV: the process, the most, for how long (milliseconds).
+JOIN = """
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not known and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+
+
+class Carriers:
+    """``process`` is the name of this one. Used from one event loop."""
+
+    def __init__(self, redis: Redis, process: str) -> None:
+        self._redis = redis
+        self._process = process
+
+    async def join(self, line: str, most: int) -> bool:
+        """Be one of at most so many that carry the line, or stay one. False where there are enough."""
+        try:
+            return bool(await self._redis.eval(JOIN, 1, PREFIX + line, self._process, most, round(KEPT_FOR * 1000)))
+        except (RedisError, OSError) as error:
+            log.warning("line %s: nobody says who dials it (%s)", line, type(error).__name__)
+            return True
+
+    async def leave(self, line: str) -> None:
+        """Another may carry it at once."""
+        try:
+            await self._redis.zrem(PREFIX + line, self._process)
+        except (RedisError, OSError):
+            log.debug("line %s: not told that this process has left it", line)
