@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, update
 
 from campaign.domain.calls import OutboundCall
 from campaign.domain.errors import OutOfReach
-from campaign.domain.pace import Correction, Reservation, StartTime, Want
+from campaign.domain.pace import Correction, Reservation, Room, StartTime, Want
 from campaign.domain.plan import Caps, OnUnknown, Pace, Plan
 from campaign.domain.states import AttemptState, CampaignState, LineState, TargetState
 from campaign.domain.verdicts import (
@@ -399,6 +399,37 @@ def test_what_came_of_start_times_is_told_again_where_nobody_answered(store: Sto
     assert throttle.lost
     assert throttle.lost.items() <= throttle.told.items()
     assert Counter(phone for _, phone in provider.rung) == Counter(numbers(120))
+
+
+class Boasting(Remembering):
+    """Says once that there is room for far more calls than there is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    async def room(self, line: str, calls_per_second: float) -> Room:
+        said = await super().room(line, calls_per_second)
+        self.asked += 1
+        return said if self.asked > 1 else Room(1000, said.retry_at)
+
+    async def reserve(self, *asked: Any) -> Reservation:
+        self.asked += 1
+        return await super().reserve(*asked)
+
+
+def test_a_process_that_has_caught_up_with_its_line_no_longer_asks_for_every_few_calls(store: Store) -> None:
+    # Given a process that takes its line for quicker than it is, and calls for two seconds
+    add_campaign(store, numbers(800))
+    line = LINE.model_copy(update={"calls_per_second": 400.0})
+    throttle = Boasting()
+    dialer = Dialer(line, ScriptedProvider(), outside(store, throttle=throttle))
+    # When it dials them
+    asyncio.run(dial_once(dialer))
+    # Then it has noticed, and asked for start times in turns
+    assert not dialer.behind
+    assert len(throttle.given) >= 800
+    assert throttle.asked < 150
 
 
 async def dial_twice(dialer: Dialer) -> None:
