@@ -18,13 +18,20 @@ PREFIX = "campaign:carriers:"
 KEPT_FOR = 2.0
 """Seconds after which a process that has not said so again is taken to be gone."""
 
-# KEYS: by process the moment until which it carries the line. ARGV: the process, the most, for how long (milliseconds).
+NEED_KEPT_FOR = 5.0
+"""Seconds for which it is remembered how many an order said that are needed; the tick sends one a second."""
+
+# KEYS: by process the moment until which it carries the line; how many are needed. ARGV: the process, how many are
+# needed ('': as was last said), for how long it joins, for how long the need is remembered (milliseconds).
 JOIN = """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+if ARGV[2] ~= '' then redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[4]) end
+local said = redis.call('GET', KEYS[2])
+local needed = said and tonumber(said) or math.huge
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not known and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+redis.call('ZREM', KEYS[1], ARGV[1])
+if redis.call('ZCARD', KEYS[1]) >= needed then return 0 end
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
@@ -38,10 +45,13 @@ class Carriers:
         self._redis = redis
         self._process = process
 
-    async def join(self, line: str, most: int) -> bool:
-        """Be one of at most so many that carry the line, or stay one. False where there are enough."""
+    async def join(self, line: str, needed: int | None = None) -> bool:
+        """Be one of those that carry the line, or stay one. False where as many others do as are ``needed``, or as the
+        last order said that there are (None)."""
+        keys = (PREFIX + line, f"{PREFIX}{line}:needed")
+        said = "" if needed is None else needed
         try:
-            return bool(await self._redis.eval(JOIN, 1, PREFIX + line, self._process, most, round(KEPT_FOR * 1000)))
+            return bool(await self._redis.eval(JOIN, 2, *keys, self._process, said, *_milliseconds()))
         except (RedisError, OSError) as error:
             log.warning("line %s: nobody says who dials it (%s)", line, type(error).__name__)
             return True
@@ -52,3 +62,7 @@ class Carriers:
             await self._redis.zrem(PREFIX + line, self._process)
         except (RedisError, OSError):
             log.debug("line %s: not told that this process has left it", line)
+
+
+def _milliseconds() -> tuple[int, int]:
+    return round(KEPT_FOR * 1000), round(NEED_KEPT_FOR * 1000)

@@ -35,7 +35,6 @@ from campaign.services.outside import Outside
 from campaign.services.recorder import Recorder
 from campaign.services.restoring import Memory
 from campaign.services.settling import Settler
-from campaign.services.ticking import DIAL
 from campaign.services.tracking import Tracker
 from campaign.services.webhooks import InboxReader
 from campaign.storage import process_rows
@@ -73,8 +72,7 @@ OCCUPIED = 0.25
 on in the background: a process that dials must still be able to take polls, and the tick."""
 
 AT_ONCE = 2
-"""Runs of one kind for one line in one process: one under way, and one that takes over from it. One that dials goes on
-by itself, and there is no second."""
+"""Runs of one kind for one line in one process: one under way, and one that takes over from it."""
 
 COLLECT = (50_000, 10, 10)
 """When Python looks for rings of garbage. A call in the air is a hundred objects and no ring; at Python's own threshold
@@ -107,21 +105,29 @@ class LineHands:
     settler: Settler
     inbox: InboxReader
     carriers: Carriers
+    dialling: bool = False
 
-    async def dial(self, seconds: float, most: int) -> None:
-        """Dial as long as there is work, unless ``most`` processes do. One that does not keep up with its line lets
-        another take its place, and if there is none goes on."""
+    async def dial(self, seconds: float, needed: int) -> None:
+        """Dial as long as there is work, unless so many others do as are ``needed``. One that does not keep up with its
+        line lets another take its place, and if there is none goes on."""
         line = self.dialer.line.name
-        if not await self.carriers.join(line, most):
+        if not await self.carriers.join(line, needed) or self.dialling:
             return
-        run = asyncio.create_task(self.dialer.run(seconds))
+        self.dialling = True
+        try:
+            await self._dial_on(asyncio.create_task(self.dialer.run(seconds)), seconds)
+        finally:
+            self.dialling = False
+            await self.carriers.leave(line)
+
+    async def _dial_on(self, run: "asyncio.Task[None]", seconds: float) -> None:
+        line = self.dialer.line.name
         while not run.done():
             await asyncio.wait([run], timeout=SAY_SO_EVERY)
             if self.dialer.behind:
                 await self.carriers.leave(line)
-            if not run.done() and await self.carriers.join(line, most):
+            if not run.done() and await self.carriers.join(line):
                 self.dialer.go_on(seconds)
-        await self.carriers.leave(line)
         await run
 
 
@@ -151,7 +157,7 @@ class Process:
 
     async def _carry_out(self, work: Callable[[LineHands], Coroutine[Any, Any, None]], line: str, role: str) -> None:
         """Start the run unless enough are under way; returns when it ends or has occupied us long enough."""
-        if self._running[role, line] >= (1 if role == DIAL else AT_ONCE):
+        if self._running[role, line] >= AT_ONCE:
             return
         self._running[role, line] += 1
         run = asyncio.create_task(work(self._hands_for(self.runtime.lines[line])), name=f"{role} {line}")

@@ -47,9 +47,9 @@ def send(order: Order) -> None:
 
 
 @app.task(name=ticking.DIAL)
-def dial(line: str, carriers: int = 1) -> None:
-    """Claim and send what is due on the line, unless so many processes do."""
-    _carry_out(lambda hands: hands.dial(DIAL_FOR, carriers), line, ticking.DIAL)
+def dial(line: str, needed: int = 1) -> None:
+    """Claim and send what is due on the line, unless as many processes do as are needed."""
+    _carry_out(lambda hands: hands.dial(DIAL_FOR, needed), line, ticking.DIAL)
 
 
 @app.task(name=ticking.POLL)

@@ -31,6 +31,19 @@ def test_as_many_join_as_are_needed_and_who_is_there_may_stay(redis_url: str) ->
     assert asked(redis_url, work) == [True, False, True, True, False, True]
 
 
+def test_who_is_no_longer_needed_goes(redis_url: str) -> None:
+    # Given three processes on a line, all of them needed, When an order says that one is, Then whoever says next that
+    # it is there goes, until one is left
+    async def work(redis: Redis) -> list[bool]:
+        three = [Carriers(redis, f"c:{n}") for n in range(3)]
+        joined = [await each.join("shrinking", 3) for each in three]
+        joined += [await each.join("shrinking") for each in three]
+        joined.append(await Carriers(redis, "c:9").join("shrinking", 1))
+        return joined + [await each.join("shrinking") for each in three]
+
+    assert asked(redis_url, work) == [True] * 6 + [False] + [False, False, True]
+
+
 def test_who_leaves_makes_room_at_once(redis_url: str) -> None:
     async def work(redis: Redis) -> list[bool]:
         first, second = Carriers(redis, "a:1"), Carriers(redis, "a:2")
