@@ -18,6 +18,10 @@ HEAD_LIMIT = 64 * 1024
 Origin = tuple[str, bytes]
 """Scheme, and host with port."""
 
+SPREAD = 2
+"""Bytes of a whole answer after its head for each one of its body that is allowed: how chunks are cut takes some, and
+trailers, which nobody here reads."""
+
 FINAL = 200
 """The first status of an answer after which no other comes."""
 
@@ -63,7 +67,7 @@ class Connection(asyncio.Protocol):
     def _forget(self) -> None:
         self._answer = Answer()
         self._parts: list[bytes] = []
-        self._head_size = self._body_size = 0
+        self._size = self._body_size = 0
         self._in_body = self._length_known = False
 
     # --- what the line asks for
@@ -89,16 +93,15 @@ class Connection(asyncio.Protocol):
         self.usable = True
 
     def data_received(self, data: bytes) -> None:
-        if not self._in_body:
-            self._head_size += len(data)
+        self._size += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
             self._end(httpx.RemoteProtocolError("it speaks another protocol from here on"))
         except HttpParserError as error:
             self._end(_caused(httpx.RemoteProtocolError("not an answer in HTTP/1.1"), error))
-        if not self._in_body and self._head_size > HEAD_LIMIT:
-            self._end(httpx.RemoteProtocolError("the answer's head has no end"))
+        if self._size > HEAD_LIMIT + (SPREAD * self._body_limit if self._in_body else 0):
+            self._end(httpx.RemoteProtocolError("the answer's head, or its trailers, have no end"))
 
     def eof_received(self) -> None:
         self.connection_lost(None)
@@ -115,6 +118,8 @@ class Connection(asyncio.Protocol):
             self._end(None)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_body:
+            return
         self._answer.headers.append((name, value))
         lowered = name.lower()
         if lowered == b"content-length" or (lowered == b"transfer-encoding" and b"chunked" in value.lower()):
@@ -133,7 +138,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._answer.status < FINAL:
-            self._answer = Answer()  # the one that counts is still to come
+            self._answer, self._length_known = Answer(), False  # the one that counts is still to come
         else:
             self._whole(reusable=self._parser.should_keep_alive())
 

@@ -79,10 +79,11 @@ def test_an_answer_without_a_body_ends_with_its_head() -> None:
     [
         b"HTTP/1.1 200 OK\r\n\r\nhello",
         b"HTTP/1.0 200 OK\r\n\r\nhello",
+        b"HTTP/1.1 103 Early Hints\r\nContent-Length: 9\r\n\r\nHTTP/1.1 200 OK\r\n\r\nhello",
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     ],
-    ids=["until the end", "until the end, 1.0", "closes", "1.0"],
+    ids=["until the end", "until the end, 1.0", "hints first", "closes", "1.0"],
 )
 def test_an_answer_that_ends_its_connection_is_whole_and_the_next_request_takes_another(answer: bytes) -> None:
     replies, server = sent(answering(answer, then_close=True))

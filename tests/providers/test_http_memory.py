@@ -41,6 +41,13 @@ async def one_endless_header(visit: Visit) -> None:
         await visit.say(b"y" * (BODY_LIMIT // 16))
 
 
+async def endless_trailers(visit: Visit) -> None:
+    await visit.read()
+    await visit.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
+    for number in range(40 * 1024):
+        await visit.say(b"X-%d: %s\r\n" % (number, b"y" * 1000))
+
+
 async def one_byte_now_and_then(visit: Visit) -> None:
     await visit.read()
     await visit.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
@@ -56,7 +63,9 @@ def resident() -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-@pytest.mark.parametrize("behaviour", [endless_body, endless_header_lines, one_endless_header, one_byte_now_and_then])
+@pytest.mark.parametrize(
+    "behaviour", [endless_body, endless_header_lines, one_endless_header, endless_trailers, one_byte_now_and_then]
+)
 def test_an_answer_without_end_is_a_fault_within_the_deadline_and_takes_no_memory(
     behaviour: Callable[[Visit], Awaitable[None]],
 ) -> None:
