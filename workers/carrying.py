@@ -1,8 +1,8 @@
 """Which processes dial a line just now, in Redis: as few as keep its pace.
 
 Each process that dials a line claims for itself, records for itself and asks for the pace by itself, so that two on one
-line do half as much again as one. Who is on a line says so again every second; who falls silent has made room soon
-after. It is a hint like every order: where Redis does not answer, or has forgotten, more dial than need be, and the
+line do half as much again as one. Who is on a line says so again and again; who falls silent has made room a second
+later. It is a hint like every order: where Redis does not answer, or has forgotten, more dial than need be, and the
 pace and the claims are none the worse.
 """
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "campaign:carriers:"
 
-KEPT_FOR = 2.0
+KEPT_FOR = 1.0
 """Seconds after which a process that has not said so again is taken to be gone."""
 
 NEED_KEPT_FOR = 5.0

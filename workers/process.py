@@ -83,7 +83,7 @@ DRAIN_SPARE = 10.0
 LAST_LOOK = 2.0
 """Seconds that looks under way get when the process ends; their calls are looked at again by others."""
 
-SAY_SO_EVERY = 1.0
+SAY_SO_EVERY = 0.4
 """Seconds after which a process that carries a line says so again."""
 
 BEAT_EVERY = 2.0
