@@ -27,6 +27,9 @@ ON_THE_WAY = 0.5
 """Seconds' worth of calls that are about to leave, or whose answers are about to be recorded, at the quickest provider:
 nobody waits for these."""
 
+SPARE_UP_TO = 200.0
+"""Calls a second up to which a line is dialled by one process more than it takes."""
+
 ALIVE_WITHIN = 10.0
 
 
@@ -81,7 +84,7 @@ def orders(store: Store, paces: Mapping[str, float]) -> list[Order]:
         if rows[line].health.not_before <= now
     }
     return [
-        *(replace(order, more=(dials[order.subject],)) for order in _per_line(DIAL, dials)),
+        *(replace(one, more=(dials[one.subject] + _spare(paces.get(one.subject)),)) for one in _per_line(DIAL, dials)),
         *_per_line(POLL, {line: min(1 + count // 500, max(1, helpers)) for line, count in looks.items()}),
         *_per_line(SETTLE, dict.fromkeys(doubts, 1)),
         *_per_line(HOOKS, dict.fromkeys(deliveries, 1)),
@@ -94,6 +97,11 @@ def _dialers(calls: float, unanswered: int, helpers: int) -> int:
     awaited = unanswered - ON_THE_WAY * calls
     wanted = max(ceil(calls / PROCESS_CARRIES), ceil(awaited / PROCESS_AWAITS))
     return max(1, min(wanted, helpers))
+
+
+def _spare(pace: float | None) -> int:
+    """One process more, where that costs little, so that the line does not fall silent when the other is killed."""
+    return int(pace is not None and pace <= SPARE_UP_TO)
 
 
 def _per_line(kind: str, counts: Mapping[str, int]) -> Iterator[Order]:

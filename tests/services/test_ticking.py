@@ -5,7 +5,7 @@ import os
 import pytest
 
 from campaign.services.claiming import Wish, claim, confirm
-from campaign.services.ticking import DIAL, PROCESS_AWAITS, PROCESS_CARRIES, orders
+from campaign.services.ticking import DIAL, PROCESS_AWAITS, PROCESS_CARRIES, SPARE_UP_TO, orders
 from campaign.storage import process_rows
 from campaign.storage.engine import Store
 from tests.engine import LINE, add_campaign, numbers
@@ -59,3 +59,11 @@ def test_calls_that_are_merely_on_their_way_need_no_second_process(store: Store)
     found = claim(store, LINE, Wish(sending), lambda: os.urandom(16).hex())
     confirm(store, LINE, found.calls, 60.0, {})
     assert asked_to_dial(store, pace) == 1
+
+
+@pytest.mark.parametrize(("pace", "needed"), [(10.0, 2), (SPARE_UP_TO, 2), (SPARE_UP_TO + 1, 1)])
+def test_a_slow_line_has_one_process_to_spare(store: Store, pace: float, needed: int) -> None:
+    # Given a line that one process could dial, When it is slow, Then a second one may, too: each takes an order in turn
+    add_campaign(store, numbers(3))
+    alive(store, 4)
+    assert [order.more for order in orders(store, {LINE.name: pace}) if order.kind == DIAL] == [(needed,)]
