@@ -155,7 +155,7 @@ class Postman:
                     await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
                 try:
                     status = await post(item)
-                except (TimeoutError, *_no_answer()):
+                except _no_answer():
                     self._ledger().webhooks["unreachable"] += 1
                     continue
                 self._ledger().webhooks[f"answered {status}"] += 1
@@ -168,4 +168,4 @@ class Postman:
 def _no_answer() -> tuple[type[Exception], ...]:
     import httpx
 
-    return httpx.TransportError, httpx.InvalidURL
+    return TimeoutError, httpx.TransportError, httpx.InvalidURL
