@@ -22,7 +22,7 @@ OPEN_FOR = 30.0
 POLL = {"first_after": "500ms", "every": "1s", "at_most_every": "10s", "give_up_after": "10m"}
 LINES: dict[str, dict[str, Any]] = {
     "heeding": {"kind": "mobtexting", "queue_margin": "10s"},
-    "taking-back": {"kind": "sandbox", "queue_margin": "3s", "poll": POLL, "timeout": "5s"},
+    "taking-back": {"kind": "sandbox", "queue_margin": "4s", "poll": POLL, "timeout": "5s"},
     "unheeding": {"kind": "knovvu", "queue_margin": "0s"},
 }
 
@@ -47,14 +47,16 @@ def calls_of(playing: Stage, line: str) -> list[CallRecord]:
     return [call for call in calls if call.account == line]
 
 
-def rang_after(calls: list[CallRecord], closes: float) -> int:
-    """Calls that were still there when their turn came, and it came too late."""
-    return sum(closes <= call.rings_at <= call.ends_at for call in calls)
+def rang_after(calls: list[CallRecord], closes: float) -> list[tuple[float, float]]:
+    """Calls that were still there when their turn came, and it came too late: when each was accepted and when it rang,
+    in seconds after closing."""
+    late = [call for call in calls if closes <= call.rings_at <= call.ends_at]
+    return [(round(call.accepted_at - closes, 2), round(call.rings_at - closes, 2)) for call in late]
 
 
 def test_no_telephone_rings_after_closing_though_the_provider_queues(tmp_path: Path) -> None:
     # Given three lines whose provider holds calls: one stops in time, one takes back, one was told not to care
-    lines = {name: {**words, "account": name, "calls_per_second": 8.0} for name, words in LINES.items()}
+    lines = {name: {**words, "account": name, "calls_per_second": 4.0} for name, words in LINES.items()}
     simulator = {"time_scale": 100, "faults": [f"queued,seconds={QUEUE}s"]}
     with stage(tmp_path, lines=lines, simulator=simulator) as playing, embedded(playing):
         playing.wait(playing.ticks)
@@ -67,12 +69,12 @@ def test_no_telephone_rings_after_closing_though_the_provider_queues(tmp_path: P
         playing.wait(lambda: playing.count("placed") == 0)
         made = {line: calls_of(playing, line) for line in LINES}
         attempts = playing.rows("taking-back")[1]
-        reasons = {target["reason"] for target in playing.rows("heeding")[0] if target["state"] == "waiting"}
+        reasons = {str(target["reason"]) for target in playing.rows("heeding")[0] if target["state"] == "waiting"}
     # Then only the line that was told so has rung anybody after hours: this test could fail
-    assert all(len(calls) > 30 for calls in made.values()), {line: len(calls) for line, calls in made.items()}
-    assert rang_after(made["heeding"], closes) == 0
-    assert rang_after(made["taking-back"], closes) == 0
-    assert rang_after(made["unheeding"], closes) > 0
+    assert all(len(calls) > 10 for calls in made.values()), {line: len(calls) for line, calls in made.items()}
+    assert rang_after(made["heeding"], closes) == []
+    assert rang_after(made["taking-back"], closes) == []
+    assert rang_after(made["unheeding"], closes)
     # And what was taken back cost nobody an attempt, and each of those who rang one
     never_rang = {call.id for call in made["taking-back"] if call.rings_at > call.ends_at}
     assert len(never_rang) > 3
