@@ -50,6 +50,7 @@ LIVE = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(LIVE_AT
 LEASED = "state IN ('claimed', 'sending')"
 LOOKED_AT = "state IN ('placed', 'unconfirmed')"
 UNSURE = "state = 'waiting' AND unsure_since IS NOT NULL"
+KNOWN = "call_id IS NOT NULL"
 
 
 def _words(column: str, vocabulary: type) -> CheckConstraint:
@@ -162,6 +163,7 @@ targets = Table(
     Index("ix_targets_unsure", "due_at", postgresql_where=text(UNSURE), sqlite_where=text(UNSURE)),
     Index("ix_targets_campaign_state", "campaign_id", "state"),
     Index("ix_targets_phone", "phone"),
+    postgresql_with={"fillfactor": 60},  # room on the page for a row's next version, which then costs no index entry
 )  # fmt: skip
 
 attempts = Table(
@@ -205,7 +207,7 @@ attempts = Table(
     Index("ix_attempts_target_id", "target_id"),
     Index("ix_attempts_campaign_id", "campaign_id"),
     Index("ix_attempts_phone_claimed_at", "phone", "claimed_at"),
-    Index("ix_attempts_call_id_line", "call_id", "line"),
+    Index("ix_attempts_call_id_line", "call_id", "line", postgresql_where=text(KNOWN), sqlite_where=text(KNOWN)),
 )  # fmt: skip
 
 is_live, is_leased, is_looked_at = (text(f"attempts.{states}") for states in (LIVE, LEASED, LOOKED_AT))

@@ -195,6 +195,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["campaign_id"], ["campaigns.id"], name=op.f("fk_targets_campaign_id_campaigns")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_targets")),
         sa.UniqueConstraint("campaign_id", "phone", name=op.f("uq_targets_campaign_id_phone")),
+        postgresql_with={"fillfactor": 60},
     )
     op.create_index("ix_targets_campaign_state", "targets", ["campaign_id", "state"], unique=False)
     op.create_index(
@@ -288,7 +289,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempts")),
         sa.UniqueConstraint("our_ref", name=op.f("uq_attempts_our_ref")),
     )
-    op.create_index("ix_attempts_call_id_line", "attempts", ["call_id", "line"], unique=False)
+    op.create_index(
+        "ix_attempts_call_id_line",
+        "attempts",
+        ["call_id", "line"],
+        unique=False,
+        postgresql_where=sa.text("call_id IS NOT NULL"),
+        sqlite_where=sa.text("call_id IS NOT NULL"),
+    )
     op.create_index("ix_attempts_campaign_id", "attempts", ["campaign_id"], unique=False)
     op.create_index(
         "ix_attempts_leases",
