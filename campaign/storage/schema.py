@@ -50,7 +50,6 @@ LIVE = "state IN ({})".format(", ".join(f"'{state}'" for state in sorted(LIVE_AT
 LEASED = "state IN ('claimed', 'sending')"
 LOOKED_AT = "state IN ('placed', 'unconfirmed')"
 UNSURE = "state = 'waiting' AND unsure_since IS NOT NULL"
-KNOWN = "call_id IS NOT NULL"
 
 
 def _words(column: str, vocabulary: type) -> CheckConstraint:
@@ -207,13 +206,14 @@ attempts = Table(
     Index("ix_attempts_target_id", "target_id"),
     Index("ix_attempts_campaign_id", "campaign_id"),
     Index("ix_attempts_phone_claimed_at", "phone", "claimed_at"),
-    Index("ix_attempts_call_id_line", "call_id", "line", postgresql_where=text(KNOWN), sqlite_where=text(KNOWN)),
+    Index("ix_attempts_call_id_line", "call_id", "line", postgresql_where=text("call_id IS NOT NULL")),
 )  # fmt: skip
 
 is_live, is_leased, is_looked_at = (text(f"attempts.{states}") for states in (LIVE, LEASED, LOOKED_AT))
 """For a WHERE, beside whatever state it asks for: SQLite uses a partial index only where its condition stands in the
 query word for word, and reads every attempt of a line where it does not. The index of call ids begins with the call id
-for the same reason: as it knows nothing of the data, it would take any index of lines for one that finds a few."""
+for the same reason: as it knows nothing of the data, it would take any index of lines for one that finds a few; and
+were it partial on SQLite, the newest call with an id would be found by sorting all of them."""
 
 events = Table(
     "events",

@@ -295,7 +295,6 @@ def upgrade() -> None:
         ["call_id", "line"],
         unique=False,
         postgresql_where=sa.text("call_id IS NOT NULL"),
-        sqlite_where=sa.text("call_id IS NOT NULL"),
     )
     op.create_index("ix_attempts_campaign_id", "attempts", ["campaign_id"], unique=False)
     op.create_index(
