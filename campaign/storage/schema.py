@@ -212,8 +212,7 @@ attempts = Table(
 is_live, is_leased, is_looked_at = (text(f"attempts.{states}") for states in (LIVE, LEASED, LOOKED_AT))
 """For a WHERE, beside whatever state it asks for: SQLite uses a partial index only where its condition stands in the
 query word for word, and reads every attempt of a line where it does not. The index of call ids begins with the call id
-for the same reason: as it knows nothing of the data, it would take any index of lines for one that finds a few; and
-were it partial on SQLite, the newest call with an id would be found by sorting all of them."""
+for the same reason: as it knows nothing of the data, it would take any index of lines for one that finds a few."""
 
 events = Table(
     "events",
