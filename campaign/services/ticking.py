@@ -78,13 +78,14 @@ def orders(store: Store, paces: Mapping[str, float]) -> list[Order]:
         unanswered = attempt_rows.unanswered(connection)
         deliveries = inbox.waiting(connection, now)
         files = uploads.waiting(connection, now)
+    pace = {line: rows[line].calls_per_second or paces.get(line) for line in work}
     dials = {
-        line: _dialers(min(due, rows[line].calls_per_second or paces.get(line, due)), unanswered.get(line, 0), helpers)
+        line: _dialers(min(due, pace[line] or due), unanswered.get(line, 0), helpers)
         for line, due in work.items()
         if rows[line].health.not_before <= now
     }
     return [
-        *(replace(one, more=(dials[one.subject] + _spare(paces.get(one.subject)),)) for one in _per_line(DIAL, dials)),
+        *(replace(one, more=(dials[one.subject] + _spare(pace[one.subject]),)) for one in _per_line(DIAL, dials)),
         *_per_line(POLL, {line: min(1 + count // 500, max(1, helpers)) for line, count in looks.items()}),
         *_per_line(SETTLE, dict.fromkeys(doubts, 1)),
         *_per_line(HOOKS, dict.fromkeys(deliveries, 1)),

@@ -6,7 +6,7 @@ import pytest
 
 from campaign.services.claiming import Wish, claim, confirm
 from campaign.services.ticking import DIAL, PROCESS_AWAITS, PROCESS_CARRIES, SPARE_UP_TO, orders
-from campaign.storage import process_rows
+from campaign.storage import line_rows, line_settings, process_rows
 from campaign.storage.engine import Store
 from tests.engine import LINE, add_campaign, numbers
 
@@ -67,3 +67,14 @@ def test_a_slow_line_has_one_process_to_spare(store: Store, pace: float, needed:
     add_campaign(store, numbers(3))
     alive(store, 4)
     assert [order.more for order in orders(store, {LINE.name: pace}) if order.kind == DIAL] == [(needed,)]
+
+
+def test_a_line_that_was_slowed_while_running_has_one_to_spare_as_well(store: Store) -> None:
+    # Given a line that is configured as a quick one, When somebody slows it
+    add_campaign(store, numbers(3))
+    alive(store, 4)
+    with store.write() as connection:
+        line_rows.insert_missing(connection, [LINE.name])
+        line_settings.change(connection, LINE.name, {"calls_per_second": 10.0})
+    # Then it is a slow one
+    assert [order.more for order in orders(store, {LINE.name: 1000.0}) if order.kind == DIAL] == [(2,)]
