@@ -11,7 +11,9 @@ from tests.simulation.workers import Workers
 from tests.simulation.world import World
 
 TICKS = 2
-FIRST_IDLE, LONGEST_IDLE = 15.0, 5000.0
+FIRST_IDLE, LONGEST_IDLE = 60.0, 5000.0
+"""Seconds after which a tick that found nothing due looks again: at first, and at most after nothing but idle looks."""
+
 WORDS = (
     frozenset({Disposition.NO_ANSWER, Disposition.BUSY}),
     frozenset({Disposition.UNKNOWN, Disposition.ERROR, Disposition.REJECTED}),
