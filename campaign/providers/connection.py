@@ -8,6 +8,7 @@ the next request.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import httpx
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -15,8 +16,15 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 HEAD_LIMIT = 64 * 1024
 """Bytes of an answer before its body."""
 
-Origin = tuple[str, bytes]
-"""Scheme, and host with port."""
+
+class Origin(NamedTuple):
+    """Where a connection leads to. ``netloc`` is host and port as the Host header has them."""
+
+    scheme: str
+    host: str
+    port: int
+    netloc: bytes
+
 
 SPREAD = 2
 """Bytes of a whole answer after its head for each one of its body that is allowed: how chunks are cut takes some, and

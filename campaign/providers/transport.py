@@ -1,4 +1,4 @@
-"""httpx's transport for our requests: a pool of kept-alive connections, with nothing between a request and the socket.
+"""A pool of kept-alive connections, with nothing between a request and the socket. It is a transport for httpx, too.
 
 A request is one write, in the turn of the event loop in which it is sent, and right after it is told that it has left
 (docs/decisions/0013-a-transport-of-our-own.md says why no other transport does). What is raised before that is one of
@@ -8,6 +8,7 @@ time: so a fault tells whether a byte of the request can have left.
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from functools import partial
 
 import httpx
@@ -16,6 +17,9 @@ from campaign.providers.connection import Answer, Connection, Origin
 from campaign.providers.port import on_departure
 
 PORTS = {"http": 80, "https": 443}
+OURS = (b"host", b"content-length")
+"""Headers that the transport writes itself."""
+
 BODY_LIMIT = 1024 * 1024
 """Bytes of an answer's body; a longer one is a fault (the request was sent)."""
 
@@ -43,15 +47,20 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._open: set[Connection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer with its whole body. Of the timeouts in the request's extensions ``connect`` bounds the wait for a
+    async def exchange(self, origin: Origin, written: bytes, connect_within: float | None = None) -> Answer:
+        """Send a request as it goes over the wire; its whole answer. ``connect_within`` seconds bound the wait for a
         slot and a connection; the rest is the caller's to bound, by cancelling this."""
-        written = _written(request, await request.aread())
-        connection = await self._taken(request)
+        connection = await self._taken(origin, connect_within)
         try:
-            answer = await self._exchange(connection, written)
+            return await self._answered(connection, written)
         finally:
             self._slots.release()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """For httpx's own clients. Of the timeouts in the request's extensions only ``connect`` counts."""
+        written = _written(request, await request.aread())
+        connect_within = request.extensions.get("timeout", {}).get("connect")
+        answer = await self.exchange(origin_of(request.url), written, connect_within)
         return httpx.Response(answer.status, headers=answer.headers, stream=httpx.ByteStream(answer.body))
 
     async def aclose(self) -> None:
@@ -60,7 +69,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         for connection in list(self._open):
             connection.abort()
 
-    async def _exchange(self, connection: Connection, written: bytes) -> Answer:
+    async def _answered(self, connection: Connection, written: bytes) -> Answer:
         waiting = connection.send(written)
         if (tell := on_departure.get()) is not None:
             tell()
@@ -74,17 +83,16 @@ class DirectTransport(httpx.AsyncBaseTransport):
 
     # --- the pool
 
-    async def _taken(self, request: httpx.Request) -> Connection:
+    async def _taken(self, origin: Origin, within: float | None) -> Connection:
         """A slot and a connection in it."""
-        origin = request.url.scheme, request.url.netloc
         if not self._slots.locked() and (kept := self._kept(origin)) is not None:
             await self._slots.acquire()  # at once
             return kept
         try:
-            async with asyncio.timeout(request.extensions.get("timeout", {}).get("connect")):
+            async with asyncio.timeout(within):
                 await self._slots.acquire()
                 try:
-                    return self._kept(origin) or await self._made(request.url)
+                    return self._kept(origin) or await self._made(origin)
                 except BaseException:
                     self._slots.release()
                     raise
@@ -98,15 +106,12 @@ class DirectTransport(httpx.AsyncBaseTransport):
         del self._idle[kept]
         return kept
 
-    async def _made(self, url: httpx.URL) -> Connection:
-        if url.scheme not in PORTS or not url.host:
-            raise httpx.UnsupportedProtocol("the address is neither http:// nor https:// and a host")
-        host, port = url.raw_host.decode("ascii"), url.port or PORTS[url.scheme]
-        tls = self._tls if url.scheme == "https" else None
-        new = partial(Connection, (url.scheme, url.netloc), self._body_limit, self._gone)
+    async def _made(self, origin: Origin) -> Connection:
+        tls = self._tls if origin.scheme == "https" else None
+        new = partial(Connection, origin, self._body_limit, self._gone)
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
-                new, host, port, ssl=tls, happy_eyeballs_delay=NEXT_ADDRESS_AFTER
+                new, origin.host, origin.port, ssl=tls, happy_eyeballs_delay=NEXT_ADDRESS_AFTER
             )
         except TimeoutError:
             raise
@@ -141,15 +146,29 @@ class DirectTransport(httpx.AsyncBaseTransport):
             connection.abort()
 
 
-def _written(request: httpx.Request, body: bytes) -> bytes:
-    """As it goes over the wire. Raises LocalProtocolError where a header would become two."""
-    lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
-    if "host" not in request.headers:
-        lines.append(b"host: " + request.url.netloc)
-    if "content-length" not in request.headers and (body or request.method != "GET"):
-        lines.append(b"content-length: %d" % len(body))
-    lines += [name + b": " + value for name, value in request.headers.raw]
-    head = b"\r\n".join(lines)
-    if not head.count(b"\r") == head.count(b"\n") == len(lines) - 1 or b"\0" in head:
+def origin_of(url: httpx.URL) -> Origin:
+    """Raises UnsupportedProtocol."""
+    if url.scheme not in PORTS or not url.host:
+        raise httpx.UnsupportedProtocol("the address is neither http:// nor https:// and a host")
+    return Origin(url.scheme, url.raw_host.decode("ascii"), url.port or PORTS[url.scheme], url.netloc)
+
+
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """As they go over the wire. Raises LocalProtocolError where one would become two."""
+    lines = [name + b": " + value for name, value in headers]
+    if any(forbidden in line for line in lines for forbidden in (b"\r", b"\n", b"\0")):
         raise httpx.LocalProtocolError("a header holds a line break")
-    return head + b"\r\n\r\n" + body
+    return b"".join(line + b"\r\n" for line in lines)
+
+
+def on_the_wire(method: str, path: bytes, origin: Origin, headers: bytes, body: bytes) -> bytes:
+    """A whole request. ``path`` is as httpx's URLs have it, with the query; ``headers`` are header_lines."""
+    length = b"content-length: %d\r\n" % len(body) if body or method != "GET" else b""
+    return b"%s %s HTTP/1.1\r\nhost: %s\r\n%s%s\r\n%s" % (
+        method.encode("ascii"), path, origin.netloc, headers, length, body,
+    )  # fmt: skip
+
+
+def _written(request: httpx.Request, body: bytes) -> bytes:
+    headers = header_lines(one for one in request.headers.raw if one[0].lower() not in OURS)
+    return on_the_wire(request.method, request.url.raw_path, origin_of(request.url), headers, body)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from campaign.domain.errors import UsageFault
+from campaign.providers.connection import Answer, Origin
 from campaign.providers.http import MAYBE_SENT, PROVED_UNSENT, LineSender, as_fault
 from campaign.providers.port import Fault, Reply, Request
 from campaign.providers.transport import BODY_LIMIT
@@ -246,11 +247,13 @@ def _made(kind: type[BaseException]) -> BaseException:
 def test_every_exception_of_httpx_is_judged_and_mapped(kind: type[Exception]) -> None:
     assert (kind in PROVED_UNSENT) != (kind in MAYBE_SENT), f"{kind.__name__} is new: judge it in http.py"
 
-    class Raising(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    class Raising:
+        async def exchange(self, origin: Origin, written: bytes, connect_within: float | None = None) -> Answer:
             raise _made(kind)
 
-    sender = LineSender(a_line("http://127.0.0.1"), now=lambda: 0.0, transport=Raising())
+        async def aclose(self) -> None: ...
+
+    sender = LineSender(a_line("http://127.0.0.1"), now=lambda: 0.0, wire=Raising())
     fault = asyncio.run(sender.send(POST))
     assert isinstance(fault, Fault)
     assert fault.sent is (kind in MAYBE_SENT)
