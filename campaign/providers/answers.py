@@ -17,6 +17,8 @@ from campaign.providers.port import Fault, Reply
 WORD_LIMIT = 120
 RETRY_AFTER_LIMIT = 86_400.0  # a provider that says "next year" is asked again tomorrow
 
+_PLAIN = re.compile(r"[A-Za-z_]{1,15}")
+_NO_DIGITS = re.compile(r"[^0-9]+")
 _DIGIT_RUN = re.compile(r"\+?\d(?:[\s().-]{0,2}\d){6,}")
 _TOKEN = re.compile(r"[A-Za-z0-9_.~+/=-]{16,}")
 _USABLE_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -46,6 +48,8 @@ def read_object(body: bytes) -> dict[str, object] | None:
 
 def word(value: object) -> str:
     """A provider's word, safe to keep and show: one short line, numbers and long tokens masked. "" for no scalar."""
+    if isinstance(value, str) and _PLAIN.fullmatch(value):  # nearly every one: nothing in it to mask
+        return value
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return ""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in str(value)[:2000]).split())
@@ -67,7 +71,7 @@ def usable_id(value: object) -> str | None:
 
 def digits(phone: str) -> str:
     """``+1 (415) 555-0123`` → ``14155550123``."""
-    return "".join(sign for sign in phone if "0" <= sign <= "9")
+    return _NO_DIGITS.sub("", phone)
 
 
 def dialled(value: object) -> str | None:
