@@ -218,8 +218,10 @@ def test_where_the_probe_is_given_back_unsent_another_goes_at_once(store: Store,
     # When the line is dialled again
     provider = ScriptedProvider()
     dial(store, provider)
-    # Then another call is the probe, and the others follow
+    # Then another call is the probe, and the others follow: with the next order, where this one had nothing to do
+    # while the probe's answer was still to be recorded
     assert [a.state for a in rows(store, attempts) if a.probe] == [AttemptState.RELEASED, AttemptState.PLACED]
+    dial(store, provider)
     assert len(provider.rung) > 1
 
 
