@@ -16,16 +16,6 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 HEAD_LIMIT = 64 * 1024
 """Bytes of an answer before its body."""
 
-
-class Origin(NamedTuple):
-    """Where a connection leads to. ``netloc`` is host and port as the Host header has them."""
-
-    scheme: str
-    host: str
-    port: int
-    netloc: bytes
-
-
 SPREAD = 2
 """Bytes of a whole answer after its head for each one of its body that is allowed: how chunks are cut takes some, and
 trailers, which nobody here reads."""
@@ -39,6 +29,15 @@ LENIENCIES = {
     "lenient_spaces_after_chunk_size": True,
 }
 """Of answers that servers do give and that mean one thing only."""
+
+
+class Origin(NamedTuple):
+    """Where a connection leads to. ``netloc`` is host and port as the Host header has them."""
+
+    scheme: str
+    host: str
+    port: int
+    netloc: bytes
 
 
 class AnswerTooLargeError(httpx.RemoteProtocolError):

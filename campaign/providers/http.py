@@ -73,7 +73,11 @@ for _name in ("httpx", "httpcore"):
 
 
 class Wire(Protocol):
-    async def exchange(self, origin: Origin, written: bytes, connect_within: float | None = None) -> Answer: ...
+    """What carries a line's requests."""
+
+    async def exchange(self, origin: Origin, written: bytes, connect_within: float | None = None) -> Answer:
+        """A request's whole answer. Raises httpx's errors, those of PROVED_UNSENT only where nothing has left."""
+        ...
 
     async def aclose(self) -> None: ...
 
