@@ -4,7 +4,6 @@ import logging
 import socket
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -15,12 +14,6 @@ from campaign.domain.errors import UsageFault
 
 if TYPE_CHECKING:
     from campaign.domain.line import Line
-
-STOP_WITHIN = 10
-"""Seconds that open requests get when the server is told to end."""
-
-AT_ONCE = 200
-"""Requests at once; more get 503, and a provider delivers again."""
 
 
 @click.command("serve", cls=Command, examples=["campaign serve", "campaign serve --host 0.0.0.0 --port 8080"])
@@ -33,24 +26,22 @@ def serve_command(session: Session, host: str, port: int) -> None:
     POST /hooks/LINE takes what the line's provider sends; GET /healthz says whether the database answers. Speaks
     plain HTTP: put a proxy with TLS in front of it where it can be reached from outside.
     """
-    import uvicorn
-
     from campaign.console.app import make_app
+    from campaign.console.listening import serve
     from campaign.services.lines import ensure_line_rows
 
     lines, store = session.lines, session.store
     ensure_line_rows(store, lines)
     _log_to_stderr(session.settings.log_format)
-    with _listening(host, port) as sock, suppress(KeyboardInterrupt):  # the way that this command ends
-        note(f"Listening on http://{_shown(host)}:{sock.getsockname()[1]}; Ctrl-C ends it.")
-        for sentence in _warnings(host, lines.values()):
-            note(sentence)
-        uvicorn.Server(
-            uvicorn.Config(
-                make_app(store, lines), log_config=None, access_log=False, server_header=False, proxy_headers=False,
-                lifespan="off", limit_concurrency=AT_ONCE, timeout_graceful_shutdown=STOP_WITHIN,
-            )
-        ).run(sockets=[sock])  # fmt: skip
+    warnings = _warnings(host, lines.values())
+    with _listening(host, port) as sock:
+        told = [f"Listening on http://{_shown(host)}:{sock.getsockname()[1]}; Ctrl-C ends it.", *warnings]
+        serve(make_app(store, lines), sock, lambda: _tell(told))
+
+
+def _tell(sentences: "Iterable[str]") -> None:
+    for sentence in sentences:
+        note(sentence)
 
 
 def _listening(host: str, port: int) -> socket.socket:
