@@ -30,17 +30,15 @@ class Clockwork:
     def run(self, until: float, over: Callable[[], bool]) -> bool:
         """Until nothing is left to happen, ``over`` says so (asked after every 64th event), or time is up. False where
         the world does not come to rest."""
-        queue, events = self._queue, 0
-        while queue and queue[0][0] <= until:
-            when, _, act = heappop(queue)
-            self.now = when
+        queue = self._queue
+        for events in range(1, MOST_EVENTS + 1):
+            if not queue or queue[0][0] > until:
+                return True
+            self.now, _, act = heappop(queue)
             act()
-            events += 1
             if not events & 63 and over():
                 return True
-            if events > MOST_EVENTS:
-                return False
-        return True
+        return False
 
 
 class Machine:
@@ -91,16 +89,17 @@ class Task:
         if machine.epoch != self.epoch:
             return
         clock = storm.clock
-        if machine.frozen_until > clock.now:
+        now = clock.now
+        if machine.frozen_until > now:
             clock.at(machine.frozen_until, self)
-            return
-        if clock.now < storm.until and storm.random() < machine.risk and storm.strike(machine):
+        elif now < storm.until and storm.random() < machine.risk:
+            storm.strike(machine)
             if machine.epoch == self.epoch:
                 clock.at(machine.frozen_until, self)
-            return
-        delay = next(self.steps, None)
-        if delay is not None:
-            clock.at(clock.now + delay, self)
+        else:
+            for delay in self.steps:  # one step, which is quicker than `next`
+                clock.at(now + delay, self)
+                return
 
 
 class Storm:
@@ -115,12 +114,11 @@ class Storm:
         self.kills = 0
         self.frozen = 0
 
-    def strike(self, machine: Machine) -> bool:
+    def strike(self, machine: Machine) -> None:
         if self.random() < DEADLY:
             self.kill(machine)
         else:
             self.freeze(machine, self.rng.choice(self.freezes) * (0.5 + self.random()))
-        return True
 
     def freeze(self, machine: Machine, seconds: float) -> None:
         self.frozen += 1
