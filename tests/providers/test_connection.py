@@ -29,16 +29,16 @@ def answering(*answers: bytes, then_close: bool = False) -> Behaviour:
     return behaviour
 
 
-def sent(behaviour: Behaviour, times: int = 2) -> tuple[list[Reply | Fault], Server]:
-    """So many requests, one after the other."""
+def sent(behaviour: Behaviour, *, once_over: bool = False) -> tuple[list[Reply | Fault], Server]:
+    """Two requests, one after the other; with ``once_over``, the second when the first's connection has ended."""
 
     async def run() -> tuple[list[Reply | Fault], Server]:
         async with serving(behaviour) as server, sending(server.url, timeout=3.0) as sender:
-            replies = []
-            for _ in range(times):
-                replies.append(await sender.send(POST))
-                await asyncio.sleep(0.02)  # what comes after an answer must arrive: this is about the kernel, no clock
-            return replies, server
+            first = await sender.send(POST)
+            async with asyncio.timeout(10.0):
+                while once_over and not server.over:
+                    await asyncio.sleep(0.001)  # this is about the kernel, no clock
+            return [first, await sender.send(POST)], server
 
     return asyncio.run(run())
 
@@ -122,7 +122,7 @@ def test_what_nobody_asked_for_is_never_the_answer_to_the_next_request(more: byt
         await visit.read()
 
     for behaviour in (answering(HELLO + more), later):
-        replies, server = sent(behaviour)
+        replies, server = sent(behaviour, once_over=True)
         assert bodies(replies) == [b"hello", b"hello"]
         assert server.connections == 2
 

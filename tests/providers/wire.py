@@ -57,8 +57,8 @@ class Server:
     heads: list[bytes] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     connections: int = 0
-    open_now: int = 0
-    most_open: int = 0
+    over: int = 0
+    """Connections of which the behaviour has come to its end."""
 
     @property
     def requests(self) -> int:
@@ -85,6 +85,7 @@ async def serving(behaviour: Behaviour) -> AsyncIterator[Server]:
         except (asyncio.CancelledError, ConnectionError):
             pass
         finally:
+            server.over += 1
             writer.close()
             tasks.discard(task)
 
