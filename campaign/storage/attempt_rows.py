@@ -15,7 +15,7 @@ from campaign.domain.rows import Attempt, Target
 from campaign.domain.states import AttemptState, TargetState
 from campaign.domain.verdicts import VerdictKind
 from campaign.storage.bulk import in_order, one_of, update_rows
-from campaign.storage.newer_words import readable
+from campaign.storage.newer_words import readable, words_of
 from campaign.storage.schema import attempts, events, is_leased, is_live, is_looked_at, targets
 
 _ATTEMPT = [attempts.c[name] for name in Attempt._fields]
@@ -23,6 +23,8 @@ _TARGET = [targets.c[name] for name in Target._fields]
 _ATTEMPT_STATE, _ATTEMPT_DISPOSITION = Attempt._fields.index("state"), Attempt._fields.index("disposition")
 _TARGET_STATE, _TARGET_DISPOSITION = Target._fields.index("state"), Target._fields.index("disposition")
 _VERDICT = Attempt._fields.index("verdict")
+_ATTEMPT_STATES, _TARGET_STATES = words_of(AttemptState), words_of(TargetState)
+_DISPOSITIONS, _VERDICTS = words_of(Disposition), words_of(VerdictKind)
 _KNOWN_TO_A_PROVIDER = (AttemptState.SENDING, AttemptState.PLACED, AttemptState.UNCONFIRMED)
 
 
@@ -71,7 +73,7 @@ def lock_hands(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, 
     )
     hands = readable(
         connection.execute(query).all(),
-        lambda row: (row[0], Hand(row[1], AttemptState(row[2]), Disposition.ANSWERED in row[3], row[4])),
+        lambda row: (row[0], Hand(row[1], _ATTEMPT_STATES[row[2]], Disposition.ANSWERED in row[3], row[4])),
     )
     return dict(hands)
 
@@ -272,17 +274,17 @@ def _remembered(row: Row) -> RememberedCall:  # type: ignore[type-arg]
 def _attempt(row: Row) -> Attempt:  # type: ignore[type-arg]
     """By place, which is three times as fast as by name."""
     values = list(row[: len(Attempt._fields)])
-    values[_ATTEMPT_STATE] = AttemptState(values[_ATTEMPT_STATE])
+    values[_ATTEMPT_STATE] = _ATTEMPT_STATES[values[_ATTEMPT_STATE]]
     if values[_ATTEMPT_DISPOSITION] is not None:
-        values[_ATTEMPT_DISPOSITION] = Disposition(values[_ATTEMPT_DISPOSITION])
+        values[_ATTEMPT_DISPOSITION] = _DISPOSITIONS[values[_ATTEMPT_DISPOSITION]]
     if values[_VERDICT] is not None:
-        values[_VERDICT] = VerdictKind(values[_VERDICT])
+        values[_VERDICT] = _VERDICTS[values[_VERDICT]]
     return Attempt(*values)
 
 
 def _target(row: Row) -> Target:  # type: ignore[type-arg]
     values = list(row)
-    values[_TARGET_STATE] = TargetState(values[_TARGET_STATE])
+    values[_TARGET_STATE] = _TARGET_STATES[values[_TARGET_STATE]]
     if values[_TARGET_DISPOSITION] is not None:
-        values[_TARGET_DISPOSITION] = Disposition(values[_TARGET_DISPOSITION])
+        values[_TARGET_DISPOSITION] = _DISPOSITIONS[values[_TARGET_DISPOSITION]]
     return Target(*values)

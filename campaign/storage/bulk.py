@@ -6,6 +6,7 @@ call cost. So PostgreSQL gets an array or one JSON document, and SQLite a JSON d
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from functools import cache
 from typing import Any
 
@@ -27,7 +28,8 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy import column as named_column
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine, UserDefinedType
 
 ROWS = "rows"
 """The parameter that :func:`given` takes: what :func:`document` makes."""
@@ -38,7 +40,30 @@ def one_of(connection: Connection, column: Column[Any], values: Iterable[Any]) -
     chosen = list(values)
     if connection.dialect.name == "sqlite":
         return column.in_(select(func.json_each(json.dumps(chosen)).table_valued("value").c.value))
-    return column == func.any(bindparam(None, chosen, type_=ARRAY(column.type)))
+    return column == func.any(bindparam(None, _literal(chosen), type_=_ArrayAsText(column.type)))
+
+
+class _ArrayAsText(UserDefinedType[Any]):
+    """An array that is sent as the text by which PostgreSQL writes it: psycopg makes that of a list, too, but in four
+    times the time."""
+
+    cache_ok = True
+    render_bind_cast = True
+
+    def __init__(self, of: TypeEngine[Any]) -> None:
+        self.of = of
+
+    def get_col_spec(self, **_: Any) -> str:
+        return f"{self.of.compile(postgresql.dialect())}[]"  # type: ignore[no-untyped-call]
+
+
+def _literal(values: Sequence[int] | Sequence[str]) -> str:
+    return "{" + ",".join(_quoted(value) if isinstance(value, str) else str(value) for value in values) + "}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"') if "\\" in text or '"' in text else text
+    return f'"{escaped}"'
 
 
 def in_order(table: Table, *conditions: ColumnElement[bool] | TextClause) -> ColumnElement[bool]:
@@ -75,8 +100,18 @@ def update_rows(connection: Connection, table: Table, names: tuple[str, ...], ro
         connection.exec_driver_sql(_sqlite_update(table, names), [_bound(row, places) for row in rows])
     else:
         keys = (*names, "id")
-        document_ = document([dict(zip(keys, row, strict=True)) for row in rows])
+        document_ = document([dict(zip(keys, row, strict=True)) for row in _in_plain_text(rows)])
         connection.execute(_postgres_update(table, names), document_)
+
+
+def _in_plain_text(rows: Sequence[Sequence[Any]]) -> Iterable[Sequence[Any]]:
+    """The same with texts for words of ours: a member of an enumeration takes pydantic's writer ten times as long."""
+    columns = zip(*rows, strict=True)
+    return zip(*(map(_text, each) if isinstance(each[0], StrEnum) else each for each in columns), strict=True)
+
+
+def _text(word: StrEnum | None) -> str | None:
+    return None if word is None else word.value
 
 
 def _bound(row: Sequence[Any], places: Sequence[int]) -> tuple[Any, ...]:
