@@ -10,7 +10,7 @@ SOURCES := campaign workers tests benchmarks celeryconfig.py
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench soak chaos pins clean
+.PHONY: help run test together alone check format bench soak chaos pins clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,10 +18,14 @@ help: ## Show this list
 run: $(VENV)/.run ## Dial examples/recall.csv against the built-in sandbox: no account, no server
 	$(BIN)/campaign run examples/recall.csv --line sandbox --region US --plan examples/plan.toml --yes
 
-test: check ## Everything that CI checks: format, lint, types, tests
+test: check together alone ## Everything that CI checks: format, lint, types, tests
+
+together: $(VENV)/.dev
 	$(BIN)/python -m compileall -q $(wildcard $(SOURCES)) # once here, not in each of the hundreds of processes of the tests
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not alone"
-	$(BIN)/python -m pytest -q -m alone || test $$? -eq 5 # what measures time, or takes all cores
+
+alone: check together # what measures time, or takes all cores
+	$(BIN)/python -m pytest -q -m alone || test $$? -eq 5
 
 check: $(VENV)/.dev ## Format, lint and types only
 	$(BIN)/ruff format --check --quiet $(wildcard $(SOURCES))
