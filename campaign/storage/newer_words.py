@@ -42,7 +42,7 @@ class _Words(dict[str, Word]):
 
 
 def words_of(vocabulary: type[Word]) -> Mapping[str, Word]:
-    """By their texts: an eighteenth of the time that calling the enumeration takes. Raises ValueError like that."""
+    """By their texts: a small part of the time that calling the enumeration takes. Raises ValueError like that."""
     return _Words({word.value: word for word in vocabulary})
 
 

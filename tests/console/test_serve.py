@@ -62,7 +62,7 @@ def test_ctrl_c_is_the_same(cli: Cli) -> None:
 
 
 def test_an_interrupt_that_comes_as_soon_as_it_listens_is_not_lost() -> None:
-    """In an import it may be: `Exception ignored in: <function _get_module_lock.<locals>.cb>`, seen once in 60 runs."""
+    """In an import it may be: `Exception ignored in: <function _get_module_lock.<locals>.cb>` was seen."""
     # Given somebody who ends it the moment it says that it listens
     script = """
 import signal, socket

@@ -97,9 +97,9 @@ class Task:
             if machine.epoch == self.epoch:
                 clock.at(machine.frozen_until, self)
         else:
-            for delay in self.steps:  # one step, which is quicker than `next`
+            delay = next(self.steps, None)
+            if delay is not None:
                 clock.at(now + delay, self)
-                return
 
 
 class Storm:
