@@ -40,7 +40,7 @@ from campaign.services.tracking import Tracker
 from campaign.services.webhooks import InboxReader
 from campaign.storage import process_rows
 from campaign.storage.engine import SystemClock
-from workers import failpoints, logs
+from workers import event_loop, failpoints, logs
 from workers.carrying import Carriers
 from workers.throttle import RedisThrottle
 from workers.witnesses import InRedis, SideFile
@@ -279,8 +279,7 @@ def _make() -> Process:
     gc.freeze()  # what was imported lives as long as we do; looking through it would hold up calls
     gc.set_threshold(*COLLECT)
     sys.setswitchinterval(TAKE_TURNS_EVERY)
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="calls", daemon=True).start()
+    loop = event_loop.start()
     threads = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")
     return asyncio.run_coroutine_threadsafe(_assemble(runtime, memory, loop, threads), loop).result()
 
