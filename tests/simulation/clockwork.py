@@ -28,7 +28,7 @@ class Clockwork:
         heappush(self._queue, (when, self._count, act))
 
     def run(self, until: float, over: Callable[[], bool]) -> bool:
-        """Until nothing is left to happen, ``over`` says so (asked after every 64th event), or time is up. False where
+        """Until nothing is left to happen, ``over`` says so (asked after every 16th event), or time is up. False where
         the world does not come to rest."""
         queue = self._queue
         for events in range(1, MOST_EVENTS + 1):
@@ -36,7 +36,7 @@ class Clockwork:
                 return True
             self.now, _, act = heappop(queue)
             act()
-            if not events & 63 and over():
+            if not events & 15 and over():
                 return True
         return False
 

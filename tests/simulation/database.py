@@ -130,26 +130,27 @@ class Database:
 
     def _soonest(self) -> float:
         soonest = float("inf")
-        on_line: dict[str, int] = {}
-        of_campaign: dict[int, int] = {}
         for row in self.live.values():
             attempt = row.value
             when = attempt.lease_until if attempt.lease_until is not None else attempt.next_look_at
             assert when is not None
-            soonest = min(soonest, when)
-            on_line[row.line] = on_line.get(row.line, 0) + 1
-            of_campaign[row.campaign.id] = of_campaign.get(row.campaign.id, 0) + 1
+            if when < soonest:
+                soonest = when
         for target in self.targets.values():
             value = target.value
-            campaign = target.campaign
-            if value.state is TargetState.WAITING and campaign.running:
-                line = self.lines[campaign.line]
-                most = campaign.plan.pace.max_in_flight
-                room = most is None or of_campaign.get(campaign.id, 0) < most
-                if room and on_line.get(line.name, 0) < line.max_in_flight:
-                    assert value.due_at is not None
-                    soonest = min(soonest, max(value.due_at, line.health.not_before))
+            if value.state is TargetState.WAITING and target.campaign.running:
+                assert value.due_at is not None
+                when = max(value.due_at, self.lines[target.campaign.line].health.not_before)
+                if when < soonest and self._has_room(target.campaign):
+                    soonest = when
         for delivery in self.inbox:
-            if delivery.due_at is not None:
-                soonest = min(soonest, delivery.due_at)
+            if delivery.due_at is not None and delivery.due_at < soonest:
+                soonest = delivery.due_at
         return soonest
+
+    def _has_room(self, campaign: Campaign) -> bool:
+        most = campaign.plan.pace.max_in_flight
+        if most is not None and sum(1 for row in self.live.values() if row.campaign is campaign) >= most:
+            return False
+        line = self.lines[campaign.line]
+        return sum(1 for row in self.live.values() if row.line == line.name) < line.max_in_flight

@@ -82,7 +82,7 @@ class People:
                 self._order(self.workers.poll, line)
             if AttemptState.UNCONFIRMED in looks:
                 self._order(self.workers.settle, line)
-            if row.health.not_before <= now and self._has_work(line, now):
+            if row.health.not_before <= now and len(live) < row.max_in_flight and self._has_work(line, now):
                 self._order(self.workers.dial, line)
 
     def _has_work(self, line: str, now: float) -> bool:
@@ -107,7 +107,7 @@ class People:
         def arrive() -> None:
             machine = self.world.somebody()
             if machine is not None:
-                self.world.spawn(machine, work(machine, line))
+                self.world.begin(machine, work(machine, line))
 
         self.clock.at(self.clock.now + delay, arrive)
 

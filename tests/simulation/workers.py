@@ -45,12 +45,11 @@ class Workers:
                 looked_at = self._claim(line, held)
             except Away:
                 break
+            if not held and not looked_at:
+                break
             yield 0.002
-            if not held:
-                if not looked_at:
-                    break
-                continue
-            yield self._give_start_times(machine, line, held) - self.clock.now
+            if held:
+                yield self._give_start_times(machine, line, held) - self.clock.now
         memory.dialing.discard(line)
         self._give_back_all(machine, held)
 
@@ -76,15 +75,14 @@ class Workers:
         grant = self.protocol.reserve(line, wants, machine.memory.untold.pop(line, ()))
         timed = [(at / SECOND, queues[index].pop(0)) for index, at in grant.times]
         held[:] = [hand for queue in queues for hand in queue]
-        for window in _windows(timed):
-            self.world.spawn(machine, self._leave(machine, line, window))
         now = self.clock.now
+        for window in _windows(timed):
+            self.world.spawn(machine, self._leave(machine, line, window), max(0.0, window[0][0] - LEAD - now))
         if grant.retry_at is not None:
             return min(max(grant.retry_at / SECOND, now + 0.001), now + HORIZON)
         return max(timed[-1][0] - LEAD if timed else now + LINGER, now + 0.001)
 
     def _leave(self, machine: Machine, line: str, window: Timed) -> Steps:
-        yield max(0.0, window[0][0] - LEAD - self.clock.now)
         since = self.clock.now
         fresh = [hand for _, hand in window if hand.since is None]
         try:
@@ -169,7 +167,8 @@ class Workers:
             while not self._written(batch):
                 yield pause
                 pause = min(pause * 2.0, 5.0)
-            yield 0.002
+            if memory.unwritten:
+                yield 0.002
         memory.flushing = False
 
     def _written(self, batch: Sequence[Happened]) -> bool:
@@ -192,11 +191,10 @@ class Workers:
         except Away:
             return
         for row, _ in taken:
-            self.world.spawn(machine, self._ask(machine, row), 0.001)
-        yield 0.0
+            self.world.spawn(machine, self._ask(machine, row), self.rng.random() * 0.2)
+        yield from ()  # one step
 
     def _ask(self, machine: Machine, row: AttemptRow) -> Steps:
-        yield self.rng.random() * 0.2
         provider, scenario = self.world.providers[row.line], self.world.scenario
         report = provider.result(row, self.clock.now)
         until_the_next = scenario.rules.poll.every + 2 * scenario.rules.request_timeout
@@ -218,10 +216,10 @@ class Workers:
         yield 0.002
         canary = self.protocol.canary(line, rules.list_lag) if taken else None
         for row, token in taken:
-            self.world.spawn(machine, self._look(machine, row, token, canary, taken_at), 0.001)
+            look = self._look(machine, row, token, canary, taken_at)
+            self.world.spawn(machine, look, self.rng.random() * 0.5)
 
     def _look(self, machine: Machine, row: AttemptRow, token: int, canary: AttemptRow | None, taken_at: float) -> Steps:
-        yield self.rng.random() * 0.5
         provider = self.world.providers[row.line]
         others = self.protocol.other_calls(row)
         finding = provider.find(row, canary, others, self.protocol.as_of(taken_at, machine), self.clock.now)

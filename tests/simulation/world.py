@@ -87,6 +87,10 @@ class World:
     def spawn(self, machine: Machine, steps: Steps, delay: float = 0.0) -> None:
         self.clock.at(self.clock.now + delay, Task(steps, machine, self.storm))
 
+    def begin(self, machine: Machine, steps: Steps) -> None:
+        """The first step now."""
+        Task(steps, machine, self.storm)()
+
     def somebody(self) -> Machine | None:
         """Any machine that is up; a frozen one takes the work and sits on it."""
         up = [machine for machine in self.machines if not machine.down]
@@ -94,9 +98,10 @@ class World:
 
     def transact(self, body: Callable[[], Result]) -> Result:
         """Run one transaction. Raises Away where it was not run, or was, and its COMMIT's answer is lost."""
-        if self.away[0] <= self.clock.now < self.away[1]:
+        now = self.clock.now
+        if self.away[0] <= now < self.away[1]:
             raise Away
-        lossy = self.stormy and self.rng.random() < self.scenario.lose_commit
+        lossy = now < self.scenario.storm_ends and self.rng.random() < self.scenario.lose_commit
         if lossy and self.rng.random() < 0.5:
             raise Away
         result = body()
