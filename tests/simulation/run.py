@@ -99,7 +99,7 @@ def _each(chunks: list[tuple[int, int]], jobs: int, beyond: bool) -> Iterable[Ta
         for first, count in chunks:
             yield run_chunk(first, count, beyond=beyond)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=gc.freeze) as pool:  # what we were forked with is never garbage
         futures = [pool.submit(run_chunk, first, count, beyond=beyond) for first, count in chunks]
         for future in futures:
             yield future.result()
