@@ -10,8 +10,8 @@ LOWEST = 1
 
 
 def start() -> asyncio.AbstractEventLoop:
-    """A running loop. Its calls must leave in the millisecond of their start times, and on a busy machine a thread that
-    is ready waits ten or more for a processor: as long in a second as it computes, for what takes a third of one."""
+    """A running loop. Calls leave from it at their start times, and on a busy machine a thread that is ready waits for
+    a processor nearly as long as it computes."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=_run, args=(loop,), name="calls", daemon=True).start()
     return loop
