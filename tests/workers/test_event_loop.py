@@ -14,12 +14,15 @@ from workers import event_loop
 
 @contextmanager
 def running_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    before = set(threading.enumerate())
     loop = event_loop.start()
-    yield loop
-    thread = next(each for each in threading.enumerate() if each.name == "calls")
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(5.0)
-    loop.close()
+    (thread,) = set(threading.enumerate()) - before
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5.0)
+        loop.close()
 
 
 def policy_of(loop: asyncio.AbstractEventLoop) -> int:
